@@ -1,0 +1,1 @@
+"""Pre-trained networks: building, loading weights, finding the head and the representation."""

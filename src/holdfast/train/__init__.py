@@ -1,0 +1,1 @@
+"""Training on Lightning: settings, run folders, fit, evaluate, predict."""
