@@ -186,7 +186,7 @@ class _Trace(TorchFunctionMode):
 
 
 def _why_no_head(trace: _Trace, makers: list[tuple[str, nn.Module]], classes: int) -> str:
-    supported = "a single nn.Linear whose output the network returns"
+    supported = "one nn.Linear whose output the network returns"
     rivals = sorted({p for p, m, _ in trace.left if isinstance(m, nn.Linear) and m.out_features == classes})
     weighted = [(p, m) for p, m, _ in trace.left if any(True for _ in m.parameters(recurse=False))]
     path, last = weighted[-1] if weighted else ("", None)
@@ -249,15 +249,13 @@ def _on_meta(model: nn.Module) -> nn.Module:
 def _logits(output: Any) -> Tensor:
     if isinstance(output, Mapping):  # Hugging Face's ModelOutput
         output = output.get("logits")
-    while isinstance(output, (tuple, list)) and len(output) == 1:
-        output = output[0]
+    if isinstance(output, (tuple, list)) and len(output) == 1:
+        (output,) = output
     if isinstance(output, Tensor):
         return output
     if isinstance(output, (tuple, list)):
-        raise ModelError(
-            f"several heads: the network returns {len(output)} outputs in training mode; expected one tensor of "
-            "logits. Switch auxiliary or distillation heads off."
-        )
+        found = f"the network returns {len(output)} outputs in training mode"
+        raise ModelError(f"several heads: {found}; expected one tensor. Switch auxiliary or distillation heads off.")
     raise ModelError(
         f"the network returns {type(output).__name__}; expected a tensor of logits, shape (batch, classes)."
     )
@@ -292,7 +290,7 @@ def _without_trace(model: nn.Module, head: str | None, reason: str) -> Located:
     drops = any("dropout" in type(module).__name__.lower() for module in model.modules())
     linears = [path for path, module in model.named_modules() if path and isinstance(module, nn.Linear)]
     path = head if head is not None else linears[0] if len(linears) == 1 else None
-    if path is None or drops or getattr(model, "drop_rate", 0):
+    if path is None or drops or bool(getattr(model, "drop_rate", None)):
         raise ModelError(
             f"the network could not be run to find its representation ({reason}); expected a classifier of images "
             "(batch, channels, height, width) or vectors, or one without dropout and with head=… given."
