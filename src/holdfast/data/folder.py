@@ -1,0 +1,154 @@
+"""A folder of images: find its classes and parts, read every file, split it, say what is odd."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from holdfast.core.errors import DataError
+from holdfast.data.examine import Examined, Progress, examine
+from holdfast.data.index import PARTS, Decoded, FolderIndex, Sample, Skipped, class_weights
+from holdfast.data.manifest import load_split, save_split
+from holdfast.data.remarks import remarks
+from holdfast.data.split import check_fractions, hold_out, nested_subset
+from holdfast.data.walk import UNSPLIT, Files, Tree, read_tree
+
+__all__ = ["PARTS", "FolderIndex", "Sample", "Skipped", "class_weights", "load_split", "save_split", "scan"]
+
+Samples = dict[str, dict[str, list[Sample]]]
+"""part → class → samples."""
+
+
+def scan(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    samples_per_class: int | None = None,
+    strict: bool = False,
+    side: int | None = None,
+    known: Collection[str] = (),
+    progress: Progress | None = None,
+) -> FolderIndex:
+    """Read a data folder.
+
+    It holds ``train``, ``val`` and ``test`` folders of class folders, or some of them, or class folders alone.
+    What is missing is held out, stratified, by ``seed``: val and test of a folder of classes, val beside train
+    and test. A missing test part beside train and val stays missing. The split depends on the pictures' content,
+    class and seed only.
+
+    Args:
+        root: the data folder.
+        seed: of the split and of the subset.
+        val_fraction: share of each class held out for validation where there is no val folder.
+        test_fraction: share of each class held out for testing where only class folders exist; 0 for none.
+        samples_per_class: this many training pictures of each class; the other parts stay whole.
+        strict: an unusable file is an error instead of being skipped.
+        side: keep the decoded pictures, shorter side resized to this, for a store of the same side.
+        known: digests of pictures decoded before, which are not decoded again (see ``cached_digests``).
+        progress: called with the number of pictures decoded and the number in all.
+
+    Raises:
+        UsageError: fractions or ``samples_per_class`` out of range.
+        DataError: no such folder, no class folders, an empty class, one class only, a class missing in a part or
+            in no training part, too few pictures, nothing readable, or an unusable file with ``strict``.
+    """
+    check_fractions(val_fraction, test_fraction)
+    tree = Tree(Path(root))
+    files, notes = read_tree(tree)
+    classes = _class_names(tree, files)
+    paths = [path for by_class in files.values() for listed in by_class.values() for path in listed]
+    examined = examine(tree.root, paths, side=side, known=known, progress=progress)
+    skipped = _skipped(tree, examined, paths, strict=strict)
+    found = _usable(files, classes, examined, skipped)
+    notes += _complete(found, {"val": val_fraction, "test": test_fraction}, seed=seed)
+    if samples_per_class is not None:
+        found["train"] = nested_subset(found["train"], samples_per_class, seed=seed)
+    parts = {part: _in_order(found[part]) for part in PARTS if part in found}
+    index = FolderIndex(tree.root, classes, parts, skipped, decoded=_decoded(examined, parts, side))
+    if skipped:
+        notes.append(f"{len(skipped)} file(s) skipped that cannot be used as pictures: {_listed(skipped)}")
+    return replace(index, notes=(*notes, *remarks(index)))
+
+
+def _class_names(tree: Tree, files: Files) -> tuple[str, ...]:
+    training = "train" if "train" in files else UNSPLIT
+    classes = tuple(files[training])
+    for part, by_class in files.items():
+        missing = [name for name in classes if name not in by_class]
+        if missing:
+            raise DataError(f"class {missing[0]!r} is in {training} but not in {part}; every part needs every class")
+        extra = [name for name in by_class if name not in classes]
+        if extra:
+            raise DataError(f"class {extra[0]!r} is in {part} but not in {training}; nothing could be learnt about it")
+    if len(classes) == 1:
+        inner = tree.folders(classes[0]) if training == UNSPLIT and classes[0] in tree.folders("") else []
+        hint = f"; did you mean {tree.root / classes[0]}?" if inner else ""
+        raise DataError(f"only one class, {classes[0]!r}, in {tree.root}; at least two are needed to tell apart{hint}")
+    return classes
+
+
+def _skipped(tree: Tree, examined: Examined, paths: list[str], *, strict: bool) -> tuple[Skipped, ...]:
+    bad = [Skipped(path, reason) for path in paths if (reason := examined.reason(path)) is not None]
+    skipped = (*tree.skipped, *bad)
+    if strict and skipped:
+        raise DataError(f"{len(skipped)} file(s) cannot be used as pictures: {_listed(skipped)}; mend or remove them")
+    if paths and len(bad) == len(paths):
+        raise DataError(f"none of the {len(paths)} file(s) in {tree.root} can be read as a picture: {_listed(skipped)}")
+    return skipped
+
+
+def _usable(files: Files, classes: tuple[str, ...], examined: Examined, skipped: tuple[Skipped, ...]) -> Samples:
+    bad = {entry.path for entry in skipped}
+    found: Samples = {}
+    for part, by_class in files.items():
+        found[part] = {}
+        for label, name in enumerate(classes):
+            listed = by_class[name]
+            found[part][name] = [Sample(p, label, examined.digests[p]) for p in listed if p not in bad]
+            if not found[part][name]:
+                where = f" in {part}" if part else ""
+                why = f"none of its {len(listed)} file(s) can be used" if listed else "its folder holds no files"
+                raise DataError(f"class {name!r}{where} is empty: {why}; add pictures or remove the folder")
+    return found
+
+
+def _complete(found: Samples, fractions: Mapping[str, float], *, seed: int) -> list[str]:
+    if UNSPLIT in found:
+        drawing = {part: fraction for part, fraction in fractions.items() if fraction > 0}
+        source = found.pop(UNSPLIT)
+    elif "val" not in found:
+        drawing = {"val": fractions["val"]}
+        source = found["train"]
+    else:
+        drawing = {}
+        source = found["train"]
+    drawn, found["train"] = hold_out(source, drawing, seed=seed) if drawing else ({}, dict(source))
+    names = list(source)
+    for part, samples in drawn.items():
+        found[part] = {name: [s for s in samples if names[s.label] == name] for name in names}
+    notes = [
+        f"no {part} folder: {drawing[part]:.0%} of each class held out as {part} (seed {seed})" for part in drawing
+    ]
+    if "test" not in found:
+        notes.append("no test part: results are of the validation part only")
+    return notes
+
+
+def _in_order(by_class: Mapping[str, list[Sample]]) -> tuple[Sample, ...]:
+    return tuple(sample for samples in by_class.values() for sample in sorted(samples, key=lambda s: s.path))
+
+
+def _decoded(examined: Examined, parts: Mapping[str, tuple[Sample, ...]], side: int | None) -> Decoded | None:
+    if side is None:
+        return None
+    wanted = {sample.digest for samples in parts.values() for sample in samples}
+    return Decoded(side, {digest: image for digest, image in examined.images.items() if digest in wanted})
+
+
+def _listed(skipped: tuple[Skipped, ...], most: int = 10) -> str:
+    rest = len(skipped) - most
+    shown = "; ".join(f"{entry.path} ({entry.reason})" for entry in skipped[:most])
+    return shown + (f"; and {rest} more" if rest > 0 else "")
