@@ -1,0 +1,114 @@
+"""Matplotlib figures as SVG that belongs to a page: its fonts, its colours on light and dark, one text alternative."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from holdfast.report.palette import INK, MUTED, ROLES, RULE, SERIES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SVG = "http://www.w3.org/2000/svg"
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_VARIABLES = {colour.light: f"var({colour.variable}, {colour.light})" for colour in (*ROLES, *SERIES)}
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: the page's font, selectable, small
+    "svg.hashsalt": "holdfast",  # the same figure gives the same bytes
+    "font.size": 9,
+    "axes.edgecolor": RULE.light,
+    "axes.labelcolor": MUTED.light,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": RULE.light,
+    "grid.linewidth": 0.5,
+    "xtick.color": RULE.light,
+    "ytick.color": RULE.light,
+    "xtick.labelcolor": MUTED.light,
+    "ytick.labelcolor": MUTED.light,
+    "text.color": INK.light,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def chart(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of ``width`` × ``height`` inches with one pair of axes, in the pages' style while the block lasts."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height))
+        yield figure, figure.add_subplot()
+
+
+def plain(text: object, most: int = 40) -> str:
+    """``text`` as a figure can carry it: no control characters, at most ``most`` characters."""
+    clean = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in str(text))
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def to_svg(figure: Figure, name: str, label: str) -> str:
+    """Render as an inline ``<svg>`` that stretches to the width of its place.
+
+    Args:
+        figure: what to render; call within ``chart``.
+        name: letters and hyphens, unique on the page; identifiers inside the figure begin with it.
+        label: the text alternative, what a reader who cannot see the figure is told.
+    """
+    stored = io.BytesIO()
+    with warnings.catch_warnings():
+        # Class names may be in any script: the reader's browser draws them, so a glyph missing here does not matter.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(stored, format="svg", transparent=True, metadata=metadata)
+    root = ET.fromstring(stored.getvalue())
+    for definitions in root.findall(f"{{{_SVG}}}defs"):  # matplotlib's style rule would hold for the whole page
+        if definitions.find(f"{{{_SVG}}}style") is not None:
+            root.remove(definitions)
+    _rename(root, name)
+    for element in root.iter():
+        if (style := element.get("style")) is not None:
+            element.set("style", _recolour(style))
+    for attribute in ("width", "height", "version"):
+        root.attrib.pop(attribute, None)
+    root.set("role", "img")
+    root.set("aria-label", plain(label, 1000))
+    root.set("font-family", "system-ui, sans-serif")
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    return ET.tostring(root, encoding="unicode")
+
+
+def _recolour(style: str) -> str:
+    style = re.sub(r"font-family: [^;]+;? ?", "", style)
+    return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), style)
+
+
+def _rename(root: ET.Element, name: str) -> None:
+    """Keep the identifiers that something refers to, prefixed, so that two figures on a page cannot clash."""
+    pointers = ("clip-path", _HREF)
+    used = {match[1] for element in root.iter() for key in pointers if (match := _pointer(element.get(key, "")))}
+    for element in root.iter():
+        old = element.attrib.pop("id", None)
+        if old in used:
+            element.set("id", f"{name}-{old}")
+        for key in pointers:
+            if match := _pointer(element.get(key, "")):
+                element.set(key, element.get(key, "").replace(f"#{match[1]}", f"#{name}-{match[1]}"))
+
+
+def _pointer(value: str) -> re.Match[str] | None:
+    return re.match(r"(?:url\()?#([\w-]+)", value)
