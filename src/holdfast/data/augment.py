@@ -108,7 +108,7 @@ class EvalTransform:
         image = resize_shorter(image, self.side)
         top = round((image.shape[-2] - self.size) / 2)
         left = round((image.shape[-1] - self.size) / 2)
-        return image[:, top : top + self.size, left : left + self.size].contiguous()
+        return image[:, top : top + self.size, left : left + self.size].clone(memory_format=torch.contiguous_format)
 
 
 class TenCrop:
@@ -142,9 +142,12 @@ class TenCrop:
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize of a uint8 (C, H, W) picture to (height, width)."""
+    """Antialiased bilinear resize of a uint8 (C, H, W) picture to (height, width), always to new memory.
+
+    Within one grey level of Pillow's resize, whose intermediate results are rounded otherwise.
+    """
     if image.shape[-2:] == size:
-        return image.contiguous()
+        return image.clone(memory_format=torch.contiguous_format)  # the store's own bytes must stay as they are
     return F.interpolate(image.unsqueeze(0), size=size, mode="bilinear", antialias=True).squeeze(0)
 
 

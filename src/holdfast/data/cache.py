@@ -50,11 +50,12 @@ def resize_image(image: Image.Image, side: int) -> Tensor:
     """
     width, height = image.size
     shorter = min(width, height)
-    cut_width, cut_height = min(width, LONGEST * shorter), min(height, LONGEST * shorter)
-    left, top = (width - cut_width) // 2, (height - cut_height) // 2
-    box = (left, top, left + cut_width, top + cut_height)
-    size = (int(side * cut_width / shorter), int(side * cut_height / shorter))
-    resized = image.resize(size, Image.Resampling.BILINEAR, box=box)
+    if max(width, height) > LONGEST * shorter:
+        cut_width, cut_height = min(width, LONGEST * shorter), min(height, LONGEST * shorter)
+        left, top = (width - cut_width) // 2, (height - cut_height) // 2
+        image = image.crop((left, top, left + cut_width, top + cut_height))
+        width, height = cut_width, cut_height
+    resized = image.resize((int(side * width / shorter), int(side * height / shorter)), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 

@@ -118,7 +118,7 @@ def _scaled(values: np.ndarray) -> Image.Image:
     """Map grey values of more than 8 bits to 0…255.
 
     Integers within 0…65535 are 16-bit; floats within 0…1 are fractions, within 0…255 grey levels; anything else
-    is stretched from its own minimum and maximum. Not-a-number counts as 0.
+    is stretched from its own minimum and maximum, a constant becoming black. Not-a-number counts as 0.
     """
     whole = np.issubdtype(values.dtype, np.integer)
     grey = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
@@ -126,5 +126,5 @@ def _scaled(values: np.ndarray) -> Image.Image:
     limits = (65535.0,) if whole else (1.0, 255.0)
     top = next((limit for limit in limits if low >= 0 and high <= limit), None)
     if top is None:
-        grey, top = grey - low, high - low
-    return Image.fromarray(np.rint(grey * (255.0 / top)).astype(np.uint8)).convert("RGB")
+        grey, top = grey - low, (high - low) or 1.0
+    return Image.fromarray(np.rint(grey * 255.0 / top).astype(np.uint8)).convert("RGB")
