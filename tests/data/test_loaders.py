@@ -7,7 +7,15 @@ from holdfast.core.errors import UsageError
 from holdfast.data.augment import EvalTransform, TrainTransform
 from holdfast.data.cache import ImageStore
 from holdfast.data.folder import scan
-from holdfast.data.loader import EpochSampler, ImageDataset, batches, epoch_order, last_batch_note, make_loaders
+from holdfast.data.loader import (
+    EpochSampler,
+    ImageDataset,
+    batches,
+    epoch_order,
+    last_batch_note,
+    make_loaders,
+    set_epoch,
+)
 
 from .conftest import MakeFolder
 
@@ -20,7 +28,7 @@ def index(make_folder: MakeFolder):
 
 
 def epoch(loader, number):
-    loader.sampler.set_epoch(number)
+    set_epoch(loader, number)
     return [tuple(part.clone() for part in batch) for batch in loader]
 
 
@@ -163,6 +171,8 @@ def test_wrong_arguments(index) -> None:
         make_loaders(index, **{**OPTIONS, "batch_size": 0})
     with pytest.raises(UsageError, match="rank"):
         EpochSampler(10, seed=0, rank=2, world=2)
+    with pytest.raises(UsageError, match="EpochSampler, found SequentialSampler"):
+        set_epoch(make_loaders(index, **OPTIONS)["val"], 1)
     store = ImageStore.build(index, side=16)
     with pytest.raises(UsageError, match="expected a store"):
         ImageDataset(store, index.parts["val"], EvalTransform(14))

@@ -106,6 +106,17 @@ class EpochSampler(Sampler[int]):
         return iter([order[place % self.n] for place in places[start:]])
 
 
+def set_epoch(loader: Loader, epoch: int, *, start: int = 0) -> None:
+    """Choose a training loader's epoch before it is iterated over; see ``EpochSampler.set_epoch``.
+
+    Raises:
+        UsageError: the loader has no ``EpochSampler``.
+    """
+    if not isinstance(loader.sampler, EpochSampler):
+        raise UsageError(f"expected a training loader with an EpochSampler, found {type(loader.sampler).__name__}")
+    loader.sampler.set_epoch(epoch, start=start)
+
+
 def last_batch_note(n: int, batch_size: int, *, world: int = 1) -> str | None:
     """What becomes of a training epoch's last batch if it would hold one picture, else None.
 
@@ -137,7 +148,7 @@ def make_loaders(
 ) -> dict[str, Loader]:
     """Loaders of ``(uint8 pictures, labels, positions in the part)`` for the parts that exist.
 
-    Call ``loader.sampler.set_epoch(e)`` on the training loader before each epoch. Val and test come whole, in
+    Call ``set_epoch`` on the training loader before each epoch. Val and test come whole, in
     order, on every rank. Scan with ``side=eval_side(size, crop_ratio)``, and nothing is decoded twice.
 
     Args:
