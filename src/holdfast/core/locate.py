@@ -195,7 +195,7 @@ def _why_no_head(trace: _Trace, makers: list[tuple[str, nn.Module]], classes: in
             f"convolutional head: the last weights are {type(last).__name__} at '{path}'; supported is {supported}. "
             "Use another variant of the network, or replace the head by pooling, flattening and an nn.Linear."
         )
-    if not makers and len(rivals) > 1:
+    if len(rivals) > 1 and (not makers or any(True for _ in makers[-1][1].parameters())):
         return f"several heads ({', '.join(rivals)}) are mixed into the output; supported is {supported}."
     if not makers and rivals:
         return f"the output is computed after '{rivals[0]}'; expected {supported}. Pass head='{rivals[0]}' if it is."
@@ -266,10 +266,10 @@ def _input_shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
     if isinstance(first, nn.Linear):
         yield (2, first.in_features)
     if first is not None:
-        conv = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-        channels = conv.in_channels if conv is not None else 3
-        for side in dict.fromkeys([*_declared_sides(model), *_SIDES]):
-            yield (2, channels, side, side)
+        widths = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
+        for channels in dict.fromkeys([*widths, 3]):  # a network may fold pixels into channels before its first layer
+            for side in dict.fromkeys([*_declared_sides(model), *_SIDES]):
+                yield (2, channels, side, side)
 
 
 def _declared_sides(model: nn.Module) -> Iterator[int]:
