@@ -3,10 +3,11 @@
     L_PtR = f_reg(rep, t),  t ~ U[0, 2m),      G = ‖∂L/∂rep‖₂ per sample,  Ḡ = mean over the batch,
     w = Ḡ_ce / (Ḡ_PtR·R), a constant,          minimise L_ce + w·L_PtR.
 
-Readings. L_ce is the batch mean; f_reg is the mean over all elements (w cancels the reduction). Targets are independent
-over elements, or one for each instance ("j is an instance in batch i"). Ḡ_ce = 0 or Ḡ_PtR = 0 gives w = 0. The gate
-looks at the mean of the previous epoch's batch losses and latches; `latch=False` asks again every epoch, and
-`per_iteration=True` asks the current batch's L_ce, which is Algorithm 1 to the letter. T = ∞ is active from the start.
+Readings. L_ce is the batch mean; f_reg is the mean over all elements (w cancels the reduction). Targets are
+independent over elements, or one for each instance ("j is an instance in batch i"). Ḡ_ce = 0 or Ḡ_PtR = 0 gives w =
+0. The gate looks at the mean of the previous epoch's batch losses and latches; `latch=False` asks again every epoch,
+and `per_iteration=True` asks the current batch's L_ce, which is Algorithm 1 to the letter. T = ∞ is active from the
+start.
 """
 
 import math

@@ -1,8 +1,8 @@
 """RIFLE, Algorithm 1 of the RIFLE paper as SPEC settles it.
 
 Training of `total` steps has `periods` periods of P = ⌊total/periods⌋ steps; the last takes the remainder. After k·P
-steps, k = 1 … periods − 1, the head is drawn anew from N(0, δ²), δ = 1/√(3·fan-in), its bias is 0, and its momentum is
-cleared (or kept): so no reset leaves less than a full period. τ counts steps from the start of the period.
+steps, k = 1 … periods − 1, the head is drawn anew from N(0, δ²), δ = 1/√(3·fan-in), its bias is 0, and its momentum
+is cleared (or kept): so no reset leaves less than a full period. τ counts steps from the start of the period.
 
     annealed: η_t = ½η(cos(πτ/L) + 1), L the length of the period that t lies in;
     printed:  η_t = ½η(cos(2πτ/P) + 1), line 12 to the letter, which ends each period at its highest rate.

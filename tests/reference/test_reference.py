@@ -1,6 +1,5 @@
 """The oracles are tested too: closed forms, limit cases, and PyTorch's own SGD for the loop."""
 
-import copy
 import math
 
 import pytest
@@ -9,43 +8,17 @@ import torch.nn.functional as F
 
 from . import dtnh, l2, l2_sp, ptr, rifle
 from .networks import HEAD, conv_net, image_batches, token_net
+from .probe import NETWORKS, assert_close, first_step
 from .training import (
-    Step,
     add,
-    cross_entropy,
     dot,
     gradient,
     head_parameters,
     plain,
-    run_forward,
     shared_parameters,
     snapshot,
     train,
 )
-
-NETWORKS = [conv_net, token_net]
-
-
-def first_step(model, moved=0.0, taps=(), t=0):
-    """A step on the first batch, the weights moved off the starting point by seeded noise."""
-    model, source = copy.deepcopy(model), copy.deepcopy(model).eval()
-    w0 = snapshot(dict(model.named_parameters()))
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for p in model.parameters():
-            p += moved * torch.randn(p.shape, generator=generator, dtype=p.dtype)
-    w = dict(model.named_parameters())
-    x, y = image_batches()[0]
-    forward = run_forward(model, HEAD, x, taps)
-    return Step(model, source, HEAD, w, w0, x, y, t, forward, {}), cross_entropy(forward.logits, y)
-
-
-def assert_close(a, b, **kwargs):
-    assert a.keys() == b.keys()
-    for name in a:
-        torch.testing.assert_close(
-            a[name], b[name], rtol=1e-12, atol=1e-14, msg=lambda m, n=name: f"{n}: {m}", **kwargs
-        )
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -117,7 +117,9 @@ def run_forward(model: nn.Module, head_name: str, x: Tensor, taps: Sequence[str]
     """Run the network once; what enters the head is `rep`, what leaves a tapped module is its map."""
     seen: dict[str, Tensor] = {}
     maps: dict[str, Tensor] = {}
-    handles = [model.get_submodule(head_name).register_forward_pre_hook(lambda _, a: seen.update(rep=a[0]))]
+    # first in line, so that a method that changes the head's input does not change `rep`
+    record = model.get_submodule(head_name).register_forward_pre_hook(lambda _, a: seen.update(rep=a[0]), prepend=True)
+    handles = [record]
     handles += [
         model.get_submodule(tap).register_forward_hook(lambda _, __, out, tap=tap: maps.update({tap: out}))
         for tap in taps
