@@ -197,8 +197,8 @@ def _tested(record: RunRecord) -> dict[str, Any]:
 def _matrix_caption(record: RunRecord) -> str:
     total = len(record.predictions)
     return (
-        f"Rows: true class; columns: predicted class. The darker a cell, the larger its share of the row. {total} test "
-        "images, one run."
+        f"Rows: true class; columns: predicted class. The stronger a cell's colour, the larger its share of the row. "
+        f"{total} test images, one run."
     )
 
 
