@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .networks import HEAD, conv_net, image_batches, token_net
-from .training import Step, Weights, cross_entropy, run_forward, snapshot
+from .training import Step, Weights, begin, look
 
 NETWORKS = (conv_net, token_net)
 
@@ -18,18 +18,13 @@ def first_step(
     extra: dict[str, nn.Module] | None = None,
 ) -> tuple[Step, Tensor]:
     """The first batch's step and its J, with the weights moved off the starting point by seeded noise."""
-    model, source = copy.deepcopy(model), copy.deepcopy(model).eval()
-    w0 = snapshot(dict(model.named_parameters()))
+    model, source, extra = copy.deepcopy(model), copy.deepcopy(model).eval(), copy.deepcopy(extra or {})
+    run, _ = begin(model, HEAD, extra)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for p in model.parameters():
             p += moved * torch.randn(p.shape, generator=generator, dtype=p.dtype)
-    w = dict(model.named_parameters())
-    added = copy.deepcopy(extra or {})
-    w |= {f"{key}.{name}": p for key, module in added.items() for name, p in module.named_parameters()}
-    x, y = image_batches()[0]
-    forward = run_forward(model, HEAD, x, taps)
-    return Step(model, source, HEAD, w, w0, x, y, 0, forward, added), cross_entropy(forward.logits, y)
+    return look(run, source, *image_batches()[0], taps, extra)
 
 
 def assert_close(a: Weights, b: Weights) -> None:

@@ -81,6 +81,14 @@ class Trajectory:
     figures: list[dict[str, float]]
     rates: list[dict[str, float]]
 
+    def record(self, run: Run, J: Tensor, figures: dict[str, float]) -> None:
+        """Take down the run as it is after a step."""
+        self.weights.append(snapshot(run.w))
+        self.buffers.append(snapshot(dict(run.model.named_buffers())))
+        self.losses.append(J.item())
+        self.figures.append(figures)
+        self.rates.append(run.rates)
+
 
 Penalty = Callable[[Step], Tensor]
 Rule = Callable[[Step, Tensor], tuple[Weights, dict[str, float]]]
@@ -182,6 +190,7 @@ def sgd_step(run: Run, g: Weights, momentum: float, weight_decay: float) -> None
             d = g_p + weight_decay * p
             run.velocity[name] = momentum * run.velocity[name] + d if name in run.velocity else d.clone()
             p -= run.rates[name] * run.velocity[name]
+    run.t += 1
 
 
 def snapshot(tensors: Weights) -> Weights:
@@ -192,6 +201,22 @@ def snapshot(tensors: Weights) -> Weights:
 def constant(_: int) -> float:
     """The schedule that leaves the rate alone."""
     return 1.0
+
+
+def begin(model: nn.Module, head_name: str, extra: dict[str, nn.Module]) -> tuple[Run, list[str]]:
+    """A run that starts at the model's weights, and the names that the extra modules add."""
+    added = {f"{key}.{name}": p for key, module in extra.items() for name, p in module.named_parameters()}
+    w = dict(model.named_parameters()) | added
+    return Run(model, head_name, w, snapshot(w), {}), list(added)
+
+
+def look(
+    run: Run, source: nn.Module, x: Tensor, y: Tensor, taps: Sequence[str], extra: dict[str, nn.Module]
+) -> tuple[Step, Tensor]:
+    """The forward pass of one step, and its J."""
+    forward = run_forward(run.model, run.head_name, x, taps)
+    step = Step(run.model, source, run.head_name, run.w, run.w0, x, y, run.t, forward, extra)
+    return step, cross_entropy(forward.logits, y)
 
 
 def base_rates(w: Weights, head: list[str], lr: float, head_lr: float | None, extra: list[str], extra_lr: float | None):
@@ -216,8 +241,8 @@ def train(
     head_schedule: Callable[[int], float] | None = None,
     taps: Sequence[str] = (),
     rule: Rule | None = None,
-    relabel: Callable[[Tensor, int], Tensor] | None = None,
-    after_step: Callable[[Run], None] | None = None,
+    relabel: Callable[[Tensor, int], Tensor] = lambda y, _: y,
+    after_step: Callable[[Run], None] = lambda _: None,
     extra: dict[str, nn.Module] | None = None,
     penalty: Penalty | None = None,
 ) -> Trajectory:
@@ -229,26 +254,15 @@ def train(
     """
     model, source, extra = copy.deepcopy(model), copy.deepcopy(model).eval(), copy.deepcopy(extra or {})
     head = head_parameters(model, head_name)
-    added = {f"{key}.{name}": p for key, module in extra.items() for name, p in module.named_parameters()}
-    w = dict(model.named_parameters()) | added
-    base = base_rates(w, head, lr, head_lr, list(added), extra_lr)
-    run = Run(model, head_name, w, snapshot(w), {})
+    run, added = begin(model, head_name, extra)
+    base = base_rates(run.w, head, lr, head_lr, added, extra_lr)
     out = Trajectory([run.w0], [snapshot(dict(model.named_buffers()))], [], [], [])
     for t in range(steps):
         x, y = batches[t % len(batches)]
-        y = relabel(y, t) if relabel else y
-        passed = run_forward(model, head_name, x, taps)
-        J = cross_entropy(passed.logits, y)
-        step = Step(model, source, head_name, w, run.w0, x, y, t, passed, extra)
+        step, J = look(run, source, x, relabel(y, t), taps, extra)
         g, figures = (rule or plain(penalty))(step, J)
         run.rates = {n: r * (head_schedule if head_schedule and n in head else schedule)(t) for n, r in base.items()}
         sgd_step(run, g, momentum, weight_decay)
-        run.t = t + 1
-        if after_step:
-            after_step(run)
-        out.weights.append(snapshot(w))
-        out.buffers.append(snapshot(dict(model.named_buffers())))
-        out.losses.append(J.item())
-        out.figures.append(figures)
-        out.rates.append(run.rates)
+        after_step(run)
+        out.record(run, J, figures)
     return out
