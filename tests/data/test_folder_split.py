@@ -71,6 +71,12 @@ def test_subsets_are_nested_and_leave_the_held_out_parts_whole(make_folder: Make
     assert digests(scan(root, samples_per_class=5, seed=1), "train") != sets[1]
 
 
+def test_subset_of_a_given_train_part_depends_on_the_seed(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/a": 20, "train/b": 20, "val/a": 1, "val/b": 1})
+    first, again, other = (digests(scan(root, samples_per_class=5, seed=seed), "train") for seed in (0, 0, 1))
+    assert first == again != other
+
+
 def test_subset_takes_copies_last(make_folder: MakeFolder) -> None:
     root = make_folder({"train/a": 4, "train/b": 4, "val/a": 1, "val/b": 1})
     for file in sorted((root / "train").rglob("*.png")):

@@ -75,12 +75,19 @@ def test_disk_cache_is_reused_without_the_pictures(index, tmp_path: Path) -> Non
         ImageStore.build(index, side=SIDE + 1, cache="disk", cache_dir=tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut", "tail", "table", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "tail", "table", "length", "empty"])
 def test_damaged_cache_file_is_made_anew(index, tmp_path: Path, damage: str) -> None:
     ImageStore.build(index, side=SIDE, cache="disk", cache_dir=tmp_path)
     (file,) = tmp_path.glob("images-*.bin")
     whole = file.read_bytes()
-    damaged = {"cut": whole[100:], "tail": whole[:-1], "table": whole[:-30] + b"?" + whole[-29:], "empty": b""}
+    length = whole[:-16] + b"\xff" * 8 + whole[-8:]
+    damaged = {
+        "length": length,
+        "cut": whole[100:],
+        "tail": whole[:-1],
+        "table": whole[:-30] + b"?" + whole[-29:],
+        "empty": b"",
+    }
     file.write_bytes(damaged[damage])
     store = ImageStore.build(index, side=SIDE, cache="disk", cache_dir=tmp_path)
     assert file.read_bytes() == whole

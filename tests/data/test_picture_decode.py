@@ -75,6 +75,8 @@ def test_transparent_colour_of_an_rgb_png_lies_on_white(tmp_path: Path) -> None:
     [
         (np.array([[0, 257, 32896, 65535]], np.uint16), [0, 1, 128, 255]),
         (np.array([[0, 65535, 32896, 257]], np.int32), [0, 255, 128, 1]),
+        (np.array([[0, 257, 1285]], np.uint16), [0, 1, 5]),
+        (np.array([[0, 257, 1285]], np.int32), [0, 1, 5]),
         (np.array([[-100, 0, 0, 100]], np.int32), [0, 128, 128, 255]),
         (np.array([[0.0, 0.2, 0.6, 1.0]], np.float32), [0, 51, 153, 255]),
         (np.array([[0.0, 51.0, 153.0, 254.0]], np.float32), [0, 51, 153, 254]),

@@ -57,7 +57,7 @@ def read_table(file: Path) -> Table | None:
             handle.seek(max(0, size - TAIL))
             tail = handle.read()
             length = int.from_bytes(tail[:8], "little")
-            if tail[8:] != MAGIC or length > size - TAIL:
+            if tail[8:] != MAGIC:
                 return None
             handle.seek(size - TAIL - length)
             table: Table = {key: tuple(place) for key, place in json.loads(handle.read(length)).items()}
