@@ -1,0 +1,1 @@
+"""Recipes, repeated runs, stored results and their statistics."""
