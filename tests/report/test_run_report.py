@@ -31,7 +31,7 @@ def headings(page):
 
 def test_page_has_its_parts_with_the_summary_first(tmp_path):
     make_run(tmp_path / "run")
-    text, page = built(tmp_path / "run")
+    _, page = built(tmp_path / "run")
     assert headings(page) == ["summary", "curves", "confusion", "mistakes", "calibration", "settings"]
     low, high = (f"{100 * end:.1f}" for end in wilson(18, 24))
     assert "18 of 24 test images are classified rightly: 75.0 %" in page.text
@@ -160,10 +160,10 @@ def test_many_classes_keep_the_page_small_and_their_table_folded(tmp_path):
 def test_what_is_no_finished_run_is_refused(tmp_path):
     with pytest.raises(DataError, match="found no folder"):
         write_run_report(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="finished run with a result.json"):
+    with pytest.raises(DataError, match=r"finished run with a result\.json"):
         write_run_report(tmp_path)
     (tmp_path / "result.json").write_text("{torn", encoding="utf-8")
-    with pytest.raises(DataError, match="cannot parse .*result.json"):
+    with pytest.raises(DataError, match=r"cannot parse .*result\.json"):
         write_run_report(tmp_path)
     (tmp_path / "result.json").write_text("[1]", encoding="utf-8")
     with pytest.raises(DataError, match="expected keys and values"):

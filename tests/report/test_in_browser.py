@@ -1,0 +1,115 @@
+"""The pages in a real browser: silent, self-sufficient, sortable, at home on a phone, in the dark and on paper."""
+
+import base64
+
+import pytest
+
+from holdfast.report.run import write_run_report
+
+from .browser import CHROMIUM, Browser
+from .folders import make_pictures, make_run
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian's package: chromium)")
+
+LONG = "a class with a very long name that will not fit on a phone, " * 2 + "not at all"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def run_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    classes = [LONG, *(f"class {number}" for number in range(1, 12))]
+    make_pictures(folder / "data", make_run(folder, classes=classes, data=folder / "data"))
+    return write_run_report(folder)
+
+
+@pytest.fixture(scope="module", params=["run"])
+def page(request):
+    return request.getfixturevalue(f"{request.param}_page")
+
+
+def first_cells(browser, table, column=0):
+    rows = f"[...document.querySelectorAll('table')[{table}].tBodies[0].rows]"
+    return browser.run(f"{rows}.map(row => row.cells[{column}].textContent)")
+
+
+def click(browser, table, column):
+    browser.run(f"document.querySelectorAll('table')[{table}].tHead.rows[0].cells[{column}].firstElementChild.click()")
+
+
+def test_page_is_silent_and_asks_for_nothing(browser, page):
+    browser.open(page)
+    assert browser.complaints() == []
+    addresses = browser.requests()
+    assert addresses[0] == page.as_uri()
+    assert all(address.startswith("data:") for address in addresses[1:])
+
+
+def test_policy_stops_a_foreign_script(browser, page):
+    browser.open(page)
+    browser.run("document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/x'}))")
+    browser.run("document.body.insertAdjacentHTML('beforeend', '<p id=p onclick=\"window.ran = 1\"></p>'); p.click()")
+    assert browser.run("window.ran") is None
+    assert any("Content Security Policy" in str(event) for event in browser.complaints())
+
+
+def test_numbers_sort_both_ways_as_numbers(browser, run_page):
+    browser.open(run_page)
+    pairs = 0
+    for wanted in (True, False):
+        click(browser, pairs, 4)
+        shares = [float(share) for share in first_cells(browser, pairs, 4)]
+        assert shares == sorted(shares, reverse=wanted)
+    head = "document.querySelectorAll('table')[0].tHead.rows[0].cells[4].getAttribute('aria-sort')"
+    assert browser.run(head) == "ascending"
+
+
+def test_names_sort_as_a_reader_counts(browser, run_page):
+    browser.open(run_page)
+    per_class = 1
+    before = first_cells(browser, per_class)
+    click(browser, per_class, 0)
+    assert first_cells(browser, per_class) == [LONG, *(f"class {number}" for number in range(1, 12))]
+    click(browser, per_class, 0)
+    assert first_cells(browser, per_class)[0] == "class 11"
+    assert sorted(first_cells(browser, per_class)) == sorted(before)
+
+
+@pytest.mark.parametrize("width", [320, 390, 1100])
+def test_page_does_not_scroll_sideways(browser, page, width):
+    browser.open(page, width=width)
+    assert browser.run("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [390, 1100])
+def test_figures_stay_legible(browser, page, width):
+    browser.open(page, width=width)
+    smallest = browser.run(
+        "Math.min(...[...document.querySelectorAll('svg text')].map(text => { const m = text.getScreenCTM(); "
+        "return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(m.a, m.b); }))"
+    )
+    assert smallest >= 8
+
+
+def test_dark_scheme_changes_paper_ink_and_figures(browser, page):
+    look = (
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color, "
+        "getComputedStyle(document.querySelector('svg text')).fill]"
+    )
+    browser.open(page)
+    light = browser.run(look)
+    browser.open(page, dark=True)
+    assert all(one != other for one, other in zip(light, browser.run(look), strict=True))
+
+
+def test_page_prints(browser, page):
+    browser.open(page)
+    printed = base64.b64decode(browser.call("Page.printToPDF")["data"])
+    assert printed.startswith(b"%PDF")
+    assert browser.complaints() == []
