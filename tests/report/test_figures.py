@@ -145,7 +145,7 @@ def test_plain_text_is_short_and_printable():
 def test_numbers_carry_true_signs_and_units():
     accuracy = measure("test.accuracy")
     assert (accuracy.text(0.7534), accuracy.axis, accuracy.gain_unit) == ("75.3 %", "test accuracy (%)", "points")
-    assert (accuracy.signed(0.012), accuracy.signed(-0.012), accuracy.signed(-0.0001)) == ("+1.2", "−1.2", "+0.0")
+    assert (accuracy.signed(0.012), accuracy.signed(-0.012), accuracy.signed(-0.0001)) == ("+1.20", "−1.20", "−0.01")
     assert (measure("test.nll").higher_is_better, measure("l2_sp.penalty").axis) == (False, "l2_sp.penalty")
     assert (fixed(float("nan"), 2), fixed(-2.5, 1)) == ("–", "−2.5")
     assert [duration(s) for s in (14.2, 185, 7800)] == ["14.2 s", "3 min 5 s", "2 h 10 min"]

@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from holdfast.report.comparison import write_comparison
 from holdfast.report.run import write_run_report
 
 from .browser import CHROMIUM, Browser
@@ -29,7 +30,18 @@ def run_page(tmp_path_factory):
     return write_run_report(folder)
 
 
-@pytest.fixture(scope="module", params=["run"])
+@pytest.fixture(scope="module")
+def comparison_page(tmp_path_factory):
+    results = [
+        {"method": method, "seed": seed, "test.accuracy": 0.7 + 0.01 * (seed * step % 5) + 0.01 * step, "seconds": 3.0}
+        for step, method in enumerate(("plain", "ptr(R=3, m=1, T=inf)", "dtnh(l2_sp(alpha=0.1))+rifle(periods=4)"))
+        for seed in range(5)
+    ]
+    out = tmp_path_factory.mktemp("comparison") / "page.html"
+    return write_comparison(results, out, title="Methods", notes=["A note."])
+
+
+@pytest.fixture(scope="module", params=["run", "comparison"])
 def page(request):
     return request.getfixturevalue(f"{request.param}_page")
 
@@ -79,6 +91,17 @@ def test_names_sort_as_a_reader_counts(browser, run_page):
     click(browser, per_class, 0)
     assert first_cells(browser, per_class)[0] == "class 11"
     assert sorted(first_cells(browser, per_class)) == sorted(before)
+
+
+def test_cells_of_mean_and_spread_sort_by_the_mean(browser, comparison_page):
+    browser.open(comparison_page)
+    click(browser, 0, 2)
+    shown = [float(cell.partition(" ")[0]) for cell in first_cells(browser, 0, 2)]
+    assert shown == sorted(shown, reverse=True)
+    click(browser, 0, 3)
+    assert first_cells(browser, 0, 3)[-1] == "–"  # the baseline has no gain: last in both directions
+    click(browser, 0, 3)
+    assert first_cells(browser, 0, 3)[-1] == "–"
 
 
 @pytest.mark.parametrize("width", [320, 390, 1100])

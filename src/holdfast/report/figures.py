@@ -72,8 +72,9 @@ def curves(lines: Sequence[Line], axis: str, *, name: str, label: str, mark: flo
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         if len(lines) > 1:
-            names = [plain(line.name, 24) for line in lines]
-            legend = figure.legend(handles, names, loc="outside upper left", ncols=min(3, len(lines)))
+            names = [plain(line.name, 22) for line in lines]
+            columns = 3 if max(map(len, names)) <= 12 else 2
+            legend = figure.legend(handles, names, loc="outside upper left", ncols=min(columns, len(lines)))
             for text in legend.get_texts():
                 text.set_parse_math(False)
         return to_svg(figure, name, label)
@@ -146,7 +147,7 @@ def reliability_diagram(bins: Sequence[Bin], *, name: str, label: str) -> str:
 
 
 def dots(rows: Sequence[Row], measure: Measure, axis: str, *, name: str, label: str, zero: bool = False) -> str:
-    """Runs as dots, their mean as a diamond on its interval, one row per method.
+    """Runs as dots, below them their mean as a diamond on its interval, one row per method.
 
     Args:
         rows: from top to bottom.
@@ -156,7 +157,7 @@ def dots(rows: Sequence[Row], measure: Measure, axis: str, *, name: str, label: 
         label: text alternative.
         zero: draw a line at zero, for differences.
     """
-    with chart(WIDTH, 0.75 + 0.5 * len(rows)) as (figure, axes):
+    with chart(WIDTH, 0.75 + 0.55 * len(rows)) as (figure, axes):
         if zero:
             axes.axvline(0, color=MUTED.light, linewidth=0.9)
         for place, row in enumerate(rows):
@@ -171,15 +172,15 @@ def dots(rows: Sequence[Row], measure: Measure, axis: str, *, name: str, label: 
 
 
 def _dot_row(axes: Axes, row: Row, place: int, factor: float) -> None:
-    colour, line = row.colour.light, place + 0.12
+    colour, line, below = row.colour.light, place, place + 0.2
     count = f"{len(row.values)} runs" if len(row.values) != 1 else "1 run"
     across = axes.get_yaxis_transform()
     text = f"{plain(row.name, 34)} ({count})"
-    axes.text(0, place - 0.22, text, transform=across, va="center", fontsize=9, parse_math=False)
+    axes.text(0, place - 0.3, text, transform=across, va="center", fontsize=9, parse_math=False)
     axes.plot([0, 1], [line, line], transform=across, color=RULE.light, linewidth=0.5)
     values = [factor * value for value in row.values]
     axes.plot(values, [line] * len(values), "o", color=colour, alpha=0.45, markersize=4.5, markeredgewidth=0)
     if row.interval is not None:
         ends = [factor * end for end in row.interval]
-        axes.plot(ends, [line, line], color=colour, linewidth=2, solid_capstyle="butt")
-    axes.plot(factor * row.centre, line, "D", color=colour, markersize=5.5, markeredgecolor=PAPER.light)
+        axes.plot(ends, [below, below], color=colour, linewidth=2, solid_capstyle="butt")
+    axes.plot(factor * row.centre, below, "D", color=colour, markersize=5.5, markeredgecolor=PAPER.light)

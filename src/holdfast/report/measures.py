@@ -48,8 +48,11 @@ class Measure:
         return f"{self.number(value)} {self.unit}".rstrip()
 
     def signed(self, value: float) -> str:
-        """A difference in the measure's unit with its sign, without naming the unit."""
-        shown = fixed(value * self.factor, self.digits)
+        """A difference in the measure's unit with its sign, without naming the unit.
+
+        Points have one decimal more than percentages, so that the end of an interval seldom rounds to zero.
+        """
+        shown = fixed(value * self.factor, self.digits + (self.unit == "%"))
         return shown if shown.startswith(MINUS) or not math.isfinite(value) else f"+{shown}"
 
 
