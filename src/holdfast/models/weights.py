@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ def _safetensors(path: Path) -> Any:
 
 def _pickle(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols, where the error that follows says more
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error)) or re.search(r"`([\w.]+)`", str(error))
         if wanted is None:
@@ -93,7 +96,7 @@ def _pickle(path: Path) -> Any:
             f"{path} wants to run code: its pickle asks for '{wanted[1]}', and only tensors are read. If you trust it, "
             "save it anew where it was made, with safetensors or torch.save(model.state_dict(), FILE)."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever the reader makes of bytes that are no pickle
         reason = _first_line(error)
         raise ModelError(f"{path} is not a weight file ({reason}); expected safetensors or a state dict.") from error
 

@@ -56,7 +56,7 @@ def architecture(resolved: Resolved, chosen: dict[str, Any]) -> nn.Module:
 
     try:
         model = torchvision.models.get_model(resolved.name, weights=None, **chosen)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AssertionError) as error:
         raise UsageError(f"{resolved} cannot be built with {chosen}: {error}") from error
     return model
 
