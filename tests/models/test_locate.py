@@ -88,7 +88,8 @@ def test_dropout_elsewhere_is_no_concern():
         (lambda net, z: torch.log_softmax(net.fc(z), 1), {}, r"Pass head='fc'"),
         (lambda net, z: net.norm(z), {"norm": nn.LayerNorm(6)}, "no linear head: the output comes from LayerNorm"),
         (lambda net, z: net.fc(z[:, None]).mean(1), {}, r"Pass head='fc'"),
-        (lambda net, z: {"a": net.fc(z)}, {}, "NoneType; expected a tensor"),
+        (lambda net, z: {"a": net.fc(z)}, {}, "returns NoneType; expected logits"),
+        (lambda net, z: net.fc(z)[:, :, None], {}, r"no classifier: the network returns shape \(2, 4, 1\)"),
         (lambda net, z: (net.fc(z), z), {}, "2 outputs in training mode"),
     ],
 )

@@ -251,14 +251,13 @@ def _logits(output: Any) -> Tensor:
         output = output.get("logits")
     if isinstance(output, (tuple, list)) and len(output) == 1:
         (output,) = output
-    if isinstance(output, Tensor):
-        return output
     if isinstance(output, (tuple, list)):
         found = f"the network returns {len(output)} outputs in training mode"
         raise ModelError(f"several heads: {found}; expected one tensor. Switch auxiliary or distillation heads off.")
-    raise ModelError(
-        f"the network returns {type(output).__name__}; expected a tensor of logits, shape (batch, classes)."
-    )
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"no classifier: the network returns {found}; expected logits, shape (batch, classes).")
+    return output
 
 
 def _input_shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
