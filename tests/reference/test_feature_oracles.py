@@ -180,6 +180,8 @@ def test_joint_train_sums_two_losses():
     total = J + joint_train.penalty(lambda _: (x, y))(step)
     second = cross_entropy(source(run_forward(step.model, HEAD, x).rep), y)
     torch.testing.assert_close(total, J + second)
+    halved = joint_train.penalty(lambda _: (x, y), 0.5)(step)
+    torch.testing.assert_close(halved, second / 2)
     combined = gradient(total, step.w)
     assert_close(
         {n: combined[n] for n in step.shared},

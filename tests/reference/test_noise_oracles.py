@@ -72,6 +72,22 @@ def test_dropout_and_drop_connect_keep_the_expectation():
     torch.testing.assert_close(mean, plain)
 
 
+def test_conv_dropout_scales_what_it_keeps_and_sleeps_in_evaluation():
+    x, _ = image_batches()[0]
+
+    def every_other(_, __, maps):
+        return torch.arange(5).remainder(2).view(5, 1, 1).expand_as(maps).double()
+
+    noisy = conv_dropout.prepared(conv_net(), ["stage1"], every_other, 0.5)
+    plain = run_forward(conv_net(), HEAD, x, ["stage1"]).maps["stage1"]
+    dropped = run_forward(noisy, HEAD, x, ["stage1"]).maps["stage1"]
+    torch.testing.assert_close(dropped[:, 1::2], 2 * plain[:, 1::2])
+    assert bool((dropped[:, ::2] == 0).all())
+    torch.testing.assert_close(
+        conv_dropout.prepared(conv_net().eval(), ["stage1"], every_other, 0.5)(x), conv_net().eval()(x)
+    )
+
+
 def test_drop_connect_masks_each_sample():
     rep, W, b = normal(2, 2), normal(3, 2), normal(3)
     masks = (normal(2, 3, 2, seed=4) > 0).double()

@@ -111,6 +111,15 @@ def test_fisher_group_shrinkage_minimises(zeros, c):
     assert torch.equal(best[:zeros], d[:zeros])
 
 
+@pytest.mark.parametrize("scale", [0.1, 10.0])
+def test_fisher_group_freezes_at_the_dual_norm(scale):
+    d, F = group(3)
+    F = scale * F
+    dual = torch.sqrt((d**2 / F).sum()).item()
+    assert bool((gl_sp_fisher.shrink(F, d, 1.001 * dual) == 0).all())
+    assert bool((gl_sp_fisher.shrink(F, d, 0.999 * dual) != 0).all())
+
+
 def test_fisher_group_shrinkage_with_ones_is_the_plain_one():
     d, _ = group(2)
     for c in (0.1, 1.0, 50.0):
