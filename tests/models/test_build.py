@@ -14,6 +14,8 @@ from torch import nn
 
 from holdfast.core.errors import ModelError, UsageError
 from holdfast.models.build import build
+from holdfast.models.embedded import EMBEDDED, Embedded
+from holdfast.models.glyphnet import GlyphNet
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 
@@ -250,6 +252,16 @@ def test_torchvision_hub_out_of_reach(monkeypatch):
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
     with pytest.raises(ModelError, match=r"no route to host.*--weights FILE.*--no-pretrained"):
         build("torchvision:mobilenet_v2", 3)
+
+
+def test_embedded_network_brings_its_weights(tmp_path, monkeypatch):
+    model = GlyphNet(num_classes=7)
+    file = saved(tmp_path / "w.safetensors", {k: v.half() if v.ndim else v for k, v in model.state_dict().items()})
+    monkeypatch.setitem(EMBEDDED, "glyphnet", Embedded("holdfast.models.glyphnet", "GlyphNet", file))
+    built = build("holdfast:glyphnet", 3)
+    assert (built.source.kind, built.source.classes) == ("packaged", 7)
+    assert torch.equal(built.source_head.weight, model.fc.weight.half().float())
+    assert build("holdfast:glyphnet", 3, pretrained=False).source is None
 
 
 @pytest.mark.realdata

@@ -146,8 +146,8 @@ def _with_weights(
 
 
 def _for_source(resolved: Resolved, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Options for the network as it was pre-trained: the library's own number of classes, unless it has no head."""
-    if resolved.library == "timm" and zoo.timm_classes(resolved) == 0:
+    """Options for the network as it was pre-trained: the library's own number of classes, where it has one."""
+    if resolved.library == "holdfast" or (resolved.library == "timm" and zoo.timm_classes(resolved) == 0):
         return chosen
     return {key: value for key, value in chosen.items() if key != "num_classes"}
 
