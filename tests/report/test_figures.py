@@ -7,9 +7,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from holdfast.report.figures import Line, Row, confusion_matrix, curves, dots, reliability_diagram
+from holdfast.report.figures import STRONGEST, Line, Row, confusion_matrix, curves, dots, reliability_diagram
 from holdfast.report.measures import duration, fixed, measure
-from holdfast.report.palette import BLUE, GREY, PAPER, SERIES, method_colour
+from holdfast.report.palette import ACCENT, BLUE, GREY, INK, MUTED, PAPER, SERIES, method_colour
 from holdfast.report.quality import Bin
 from holdfast.report.svg import plain
 
@@ -53,6 +53,18 @@ def test_series_stand_out_from_the_paper(scheme):
     for colour in SERIES:
         # 3 : 1 is what WCAG 2.1 asks of graphical objects.
         assert contrast(getattr(colour, scheme), getattr(PAPER, scheme)) >= 3, colour
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_counts_can_be_read_on_the_strongest_cell(scheme):
+    accent, paper = (
+        np.array([int(getattr(colour, scheme)[place : place + 2], 16) for place in (1, 3, 5)])
+        for colour in (ACCENT, PAPER)
+    )
+    cell = "#" + "".join(f"{int(value):02x}" for value in STRONGEST * accent + (1 - STRONGEST) * paper)
+    assert contrast(getattr(INK, scheme), cell) >= 4.5  # WCAG 2.1 for text
+    assert contrast(getattr(INK, scheme), getattr(PAPER, scheme)) >= 7
+    assert contrast(getattr(MUTED, scheme), getattr(PAPER, scheme)) >= 4.5
 
 
 @pytest.mark.parametrize("sight", DEFICIENCIES)

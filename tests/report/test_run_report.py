@@ -34,10 +34,11 @@ def test_page_has_its_parts_with_the_summary_first(tmp_path):
     _, page = built(tmp_path / "run")
     assert headings(page) == ["summary", "curves", "confusion", "mistakes", "calibration", "settings"]
     low, high = (f"{100 * end:.1f}" for end in wilson(18, 24))
-    assert "18 of 24 test images are classified rightly: 75.0 %" in page.text
-    assert f"between {low} and {high} % (95 % Wilson interval)" in page.text
+    assert "18 of 24 test images are classified correctly: 75.0 %" in page.text
+    assert f"95 % Wilson interval for that many images runs from {low} to {high} %" in page.text
     assert "fine-tuning with l2_sp(alpha=0.1) to 3 classes" in page.text
     assert page.text.index("18 of 24") < page.text.index("Learning curves")
+    assert "result.json says" not in page.text
     assert list(tmp_path.joinpath("run").glob(".*.tmp")) == []
 
 
@@ -144,6 +145,7 @@ def test_optional_columns_empty_cells_and_other_parts_do_no_harm(tmp_path):
     write_rows(tmp_path / "run" / "metrics.csv", ("epoch", "train.loss", "val.loss"), [(1, 2.0, ""), (2, "nan", 1.5)])
     _, page = built(tmp_path / "run")
     assert "1 of 1 test images" in page.text
+    assert "result.json says 75.0 % test accuracy, the rows of predictions.csv 100.0 %." in page.text
     assert "No test image was classified wrongly." in page.text
     assert len(page.all("svg")) == 3
 

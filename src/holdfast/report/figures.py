@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from holdfast.report.palette import ACCENT, BLUE, INK, MUTED, PAPER, RULE, Colour
+from holdfast.report.palette import ACCENT, BLUE, MUTED, PAPER, RULE, Colour
 from holdfast.report.quality import Bin, wilson
 from holdfast.report.svg import chart, plain, to_svg
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from holdfast.report.measures import Measure
 
 WIDTH = 4.3  # inches: two figures side by side on a desk, one on a phone, legible in both
+FAINTEST, STRONGEST = 0.07, 0.5  # opacity of a cell: a number on the strongest is still read on light and dark
 NUMBERED_CLASSES = 30  # up to here a confusion matrix has room for its counts and every name
 
 
@@ -108,11 +109,10 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], *, name:
 def _cells(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     size = 9 if len(counts) <= 20 else 7
     for row, column in np.argwhere(counts):
-        share = float(shares[row, column])
-        colour = ACCENT.light
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=colour, alpha=0.08 + 0.92 * share, linewidth=0))
-        ink = PAPER.light if share > 0.5 else INK.light
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", color=ink, fontsize=size)
+        strength = FAINTEST + (STRONGEST - FAINTEST) * float(shares[row, column])
+        cell = Rectangle((column - 0.5, row - 0.5), 1, 1, color=ACCENT.light, alpha=strength, linewidth=0)
+        axes.add_patch(cell)
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size)
 
 
 def _name_classes(axes: Axes, classes: Sequence[str]) -> None:

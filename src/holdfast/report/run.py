@@ -59,7 +59,7 @@ def write_run_report(run: Path) -> Path:
         title=_title(record),
         lead=_lead(record),
         facts=list(_facts(record)),
-        notes=record.notes,
+        notes=[*record.notes, *_disagreement(record)],
         curves=list(_curves(record)),
         settings=_settings(record),
         figures_table=_figures_table(record),
@@ -103,11 +103,23 @@ def _accuracy_sentence(record: RunRecord) -> str:
     right = sum(item.right for item in record.predictions)
     low, high = wilson(right, total)
     return (
-        f"{right} of {total} test images are classified rightly: {fixed(100 * right / total, 1)} %. "
-        f"With that many images the accuracy lies between {fixed(100 * low, 1)} and {fixed(100 * high, 1)} % "
-        "(95 % Wilson interval). The interval covers the draw of the test images alone, not that of the training "
-        "images or the seed."
+        f"{right} of {total} test images are classified correctly: {fixed(100 * right / total, 1)} %. The 95 % Wilson "
+        f"interval for that many images runs from {fixed(100 * low, 1)} to {fixed(100 * high, 1)} %. It covers the draw "
+        "of the test images alone, not that of the training images or the seed."
     )
+
+
+def _disagreement(record: RunRecord) -> list[str]:
+    """A note where the stored accuracy is not that of the stored predictions: one of the files is not of this run."""
+    stored, total = record.result.get("test.accuracy"), len(record.predictions)
+    if not total or not isinstance(stored, int | float):
+        return []
+    found = sum(item.right for item in record.predictions) / total
+    # Less than half an image apart is rounding.
+    if abs(stored - found) * total < 0.5:
+        return []
+    what = measure("test.accuracy")
+    return [f"result.json says {what.text(stored)} test accuracy, the rows of predictions.csv {what.text(found)}."]
 
 
 def _facts(record: RunRecord) -> Iterator[tuple[str, str]]:
