@@ -145,9 +145,16 @@ def test_optional_columns_empty_cells_and_other_parts_do_no_harm(tmp_path):
     write_rows(tmp_path / "run" / "metrics.csv", ("epoch", "train.loss", "val.loss"), [(1, 2.0, ""), (2, "nan", 1.5)])
     _, page = built(tmp_path / "run")
     assert "1 of 1 test images" in page.text
-    assert "result.json says 75.0 % test accuracy, the rows of predictions.csv 100.0 %." in page.text
     assert "No test image was classified wrongly." in page.text
     assert len(page.all("svg")) == 3
+
+
+def test_files_of_two_runs_do_not_pass_for_one(tmp_path):
+    predictions = make_run(tmp_path / "run")
+    right = [row for row in predictions if row[1] == row[2]]
+    write_rows(tmp_path / "run" / "predictions.csv", ("path", "true", "predicted", "confidence"), right)
+    _, page = built(tmp_path / "run")
+    assert "result.json says 75.0 % test accuracy, the rows of predictions.csv 100.0 %." in page.text
 
 
 def test_many_classes_keep_the_page_small_and_their_table_folded(tmp_path):

@@ -33,16 +33,16 @@ def write_comparison(
             (``test.accuracy`` as a fraction, ``seconds`` …), optionally ``curve``, the validation accuracy after each
             epoch as fractions, and ``settings``. Methods are shown in the order of their first run.
         out: file to write; in a folder, ``report.html``.
-        title: heading of the page.
-        baseline: the method that the others' gains are over, run by run with the same seed.
-        metric: key of the figure that is compared.
-        notes: sentences shown below the table, such as how strengths were chosen.
+        title: the heading.
+        baseline: the method that gains are over, run by run with the same seed.
+        metric: key of the compared figure.
+        notes: sentences below the table, such as how strengths were chosen.
 
     Raises:
         UsageError: no result, none of the baseline, two of one method and seed, or none that has the metric.
     """
     groups = grouped(results, baseline, metric)
-    what = measure(metric)
+    what, out = measure(metric), Path(out)
     html = render(
         "comparison.html",
         title=title,
@@ -56,7 +56,6 @@ def write_comparison(
         runs=_runs(results, metric),
         settings=_settings(results),
     )
-    out = Path(out)
     return write_page(out / REPORT if out.is_dir() else out, html)
 
 

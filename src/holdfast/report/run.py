@@ -104,8 +104,8 @@ def _accuracy_sentence(record: RunRecord) -> str:
     low, high = wilson(right, total)
     return (
         f"{right} of {total} test images are classified correctly: {fixed(100 * right / total, 1)} %. The 95 % Wilson "
-        f"interval for that many images runs from {fixed(100 * low, 1)} to {fixed(100 * high, 1)} %. It covers the draw "
-        "of the test images alone, not that of the training images or the seed."
+        f"interval for that many images runs from {fixed(100 * low, 1)} to {fixed(100 * high, 1)} %. It covers the "
+        "draw of the test images alone, not that of the training images or the seed."
     )
 
 
