@@ -1,1 +1,77 @@
-"""Regularised fine-tuning for PyTorch."""
+"""Regularised fine-tuning for PyTorch.
+
+Nothing heavy is imported until it is used: ``import holdfast`` loads neither torch nor timm.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from holdfast.core.compose import Composition, compose
+    from holdfast.core.errors import (
+        ConflictError,
+        DataError,
+        HoldfastError,
+        ModelError,
+        StartingPointError,
+        UsageError,
+    )
+    from holdfast.core.method import Method, State
+    from holdfast.methods.dtnh import DTNH
+    from holdfast.methods.l2 import L2
+    from holdfast.methods.l2_sp import L2SP
+    from holdfast.methods.ptr import PtR
+    from holdfast.methods.rifle import RIFLE
+    from holdfast.train.fit import fit
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Composition": "core.compose",
+    "compose": "core.compose",
+    "ConflictError": "core.errors",
+    "DataError": "core.errors",
+    "HoldfastError": "core.errors",
+    "ModelError": "core.errors",
+    "StartingPointError": "core.errors",
+    "UsageError": "core.errors",
+    "Method": "core.method",
+    "State": "core.method",
+    "DTNH": "methods.dtnh",
+    "L2": "methods.l2",
+    "L2SP": "methods.l2_sp",
+    "PtR": "methods.ptr",
+    "RIFLE": "methods.rifle",
+    "fit": "train.fit",
+}
+
+__all__ = [
+    "DTNH",
+    "L2",
+    "L2SP",
+    "RIFLE",
+    "Composition",
+    "ConflictError",
+    "DataError",
+    "HoldfastError",
+    "Method",
+    "ModelError",
+    "PtR",
+    "StartingPointError",
+    "State",
+    "UsageError",
+    "compose",
+    "fit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'holdfast' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"holdfast.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

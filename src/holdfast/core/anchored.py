@@ -1,0 +1,69 @@
+"""The quadratic pull of parameters to a reference, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from holdfast.core.closed_form import ClosedForm
+from holdfast.core.start import StartingPoint
+from holdfast.core.types import ParamRef, trainable
+from holdfast.functional.params import differences, squared_distances
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A strength, the parameters it acts on, and whether their reference is the starting point or 0."""
+
+    strength: float
+    refs: Sequence[ParamRef]
+    to_start: bool
+
+
+class Anchored(ClosedForm):
+    r"""Sum of pulls, each :math:`c\sum_i\|w_i - r_i\|_2^2`, or :math:`c\sum_i\|w_i - r_i\|_2` where not squared.
+
+    Only parameters that require a gradient now take part.
+
+    Args:
+        pulls: strengths c with their parameters; those of strength 0 are left out.
+        start: the starting point, reference of those that are pulled to it.
+        squared: the square of each tensor's distance, or the distance itself.
+    """
+
+    def __init__(self, pulls: Sequence[Pull], start: StartingPoint, *, squared: bool = True) -> None:
+        self._anchors: list[Tensor | None] = []
+        self._strengths: list[float] = []
+        self._squared = squared
+        params: list[Tensor] = []
+        for pull in pulls:
+            refs = list(trainable(pull.refs)) if pull.strength else []
+            params += [r.param for r in refs]
+            self._anchors += start.of(refs) if pull.to_start else [None] * len(refs)
+            self._strengths += [pull.strength] * len(refs)
+        super().__init__(params)
+
+    def value(self) -> Tensor:
+        """The penalty, a scalar."""
+        with torch.no_grad():
+            distances = squared_distances(self.params, self._anchors)
+            if not self._squared:
+                distances = distances.sqrt()
+            return torch.dot(distances, distances.new_tensor(self._strengths))
+
+    def grads(self, part: slice) -> list[Tensor]:
+        r""":math:`2c(w - r)`, or :math:`c(w - r)/\|w - r\|` (0 at the reference) where not squared."""
+        with torch.no_grad():
+            result = differences(self.params[part], self._anchors[part])
+            strengths = self._strengths[part]
+            if self._squared:
+                torch._foreach_mul_(result, [2 * c for c in strengths])
+                return result
+            norms = torch._foreach_norm(result)
+            torch._foreach_mul_(
+                result, [torch.where(n > 0, c / n, torch.zeros_like(n)) for c, n in zip(strengths, norms, strict=True)]
+            )
+            return result

@@ -1,0 +1,65 @@
+"""Penalties on parameters that know their gradient: no graph, no second copy kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+class ClosedForm(ABC):
+    """A weighted penalty on a list of parameters.
+
+    Args:
+        params: what it acts on, each once.
+    """
+
+    def __init__(self, params: Sequence[Tensor]) -> None:
+        self.params = list(params)
+
+    @abstractmethod
+    def value(self) -> Tensor:
+        """The penalty, a scalar."""
+
+    @abstractmethod
+    def grads(self, part: slice) -> list[Tensor]:
+        """Its gradient on ``params[part]``, in fresh tensors."""
+
+    def as_tensor(self) -> Tensor:
+        """The value as a differentiable scalar whose backward writes the closed form."""
+        result: Tensor = _Value.apply(self, *self.params)
+        return result
+
+
+class _Value(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, form: ClosedForm, *params: Tensor) -> Tensor:
+        ctx.form = form
+        return form.value()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, go: Tensor) -> tuple[Tensor | None, ...]:
+        grads = ctx.form.grads(slice(None))
+        torch._foreach_mul_(grads, go)
+        return None, *grads
+
+
+def chunks(params: Sequence[Tensor], limit: int = 1 << 20) -> list[slice]:
+    """Slices of a parameter list of about ``limit`` entries each: small enough that temporaries stay in cache.
+
+    On an accelerator one slice holds everything: there fused kernels count, not the cache.
+    """
+    if params and params[0].device.type != "cpu":
+        return [slice(0, len(params))]
+    result, begin, filled = [], 0, 0
+    for i, p in enumerate(params):
+        if filled and filled + p.numel() > limit:
+            result.append(slice(begin, i))
+            begin, filled = i, 0
+        filled += p.numel()
+    return [*result, slice(begin, len(params))] if params else []

@@ -1,0 +1,335 @@
+"""A composition of methods in one run: what a training loop talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core import grammar, groups, taps
+from holdfast.core.clock import Clock
+from holdfast.core.closed_form import ClosedForm
+from holdfast.core.errors import ConflictError, UsageError
+from holdfast.core.locate import Located, locate
+from holdfast.core.member import Member, members
+from holdfast.core.method import Method, Sum
+from holdfast.core.rates import Rates
+from holdfast.core.start import StartingPoint
+from holdfast.core.surrogate import ScaleProbe, Surgery, Term, leaves
+from holdfast.core.taps import Recorder
+from holdfast.core.teacher import Teacher
+from holdfast.core.types import Batch, Context, Step, parameter_refs
+
+
+def compose(*parts: str | Method | Sum) -> Composition:
+    """Methods to train with, from their text form, from objects, or from both.
+
+    Args:
+        parts: texts such as ``"rifle(periods=4)+ptr(R=3)"``, methods, or sums of them; joined in order. The
+            empty text and ``"plain"`` stand for no method.
+
+    Raises:
+        UsageError: a text is not understood, a value out of range.
+        ConflictError: two methods own one thing.
+    """
+    total = Sum()
+    for part in parts:
+        if not isinstance(part, str | Method | Sum):
+            raise UsageError(f"compose takes texts and methods, got a {type(part).__name__}")
+        total = total + (grammar.parse(part) if isinstance(part, str) else part)
+    return Composition(total)
+
+
+class Composition:
+    """Methods bound to one network for one run.
+
+    The loop that uses it::
+
+        model = methods.prepare(model, total_steps=9000, steps_per_epoch=300)
+        optimizer = SGD(methods.param_groups(model, lr=1e-3, head_lr=1e-2), momentum=0.9)
+        for x, y in loader:
+            x, y = methods.on_batch(x, y)
+            loss = methods.loss(F.cross_entropy(model(x), y))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            methods.step(optimizer)
+    """
+
+    def __init__(self, expression: Sum) -> None:
+        self.expression = expression
+        self._members: list[Member] = members(expression)
+        self._handles: list[Any] = []
+        self._rates: Rates | None = None
+        self._teacher: Teacher | None = None
+        self._batch: Batch | None = None
+        self._extra: list[nn.Parameter] = []
+        self._foreign: list[Tensor] | None = None
+
+    def __str__(self) -> str:
+        return str(self.expression)
+
+    # -- before training ---------------------------------------------------------------------------------
+    def prepare(
+        self,
+        model: nn.Module,
+        head: str | None = None,
+        *,
+        total_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+        seed: int = 0,
+    ) -> nn.Module:
+        """Bind the methods to a network as it is now: this is the starting point w⁰.
+
+        Call it before the optimiser exists, and before ``torch.compile`` or data-parallel wrappers.
+
+        Args:
+            model: the network, with its new head in place; changed in place and returned.
+            head: module path of the new head; found for timm, torchvision and Hugging Face classifiers.
+            total_steps: optimiser steps of the whole training, for methods with a schedule.
+            steps_per_epoch: optimiser steps per epoch, for methods that act per epoch.
+            seed: of all random numbers that the methods draw.
+
+        Raises:
+            ModelError: no linear head is found.
+            UsageError: a method needs ``total_steps`` or ``steps_per_epoch``; prepared before.
+        """
+        if self._rates is not None:
+            raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
+        self.clock = Clock(seed, total_steps, steps_per_epoch)
+        self.model, self.located = model, locate(model, head)
+        for member in self._walk():
+            member.method.edit_model(model, member.state)
+        self._refs = parameter_refs(model, self.located.head)
+        self._start = StartingPoint()
+        self._recorder = Recorder(self._edit_features)
+        self._bind(Context(self.located, self._refs, self._start, self.clock))
+        self._install_taps(model, self.located)
+        self._rates = Rates(self._refs, self._rate_owners(), self._decayed, self._factors)
+        return model
+
+    def _bind(self, ctx: Context) -> None:
+        self._decayed: dict[str, str] = {}
+        mine = {id(r.param) for r in ctx.parameters}
+        for member in self._walk():
+            method = member.method
+            member.state = method.bind(self.model, ctx)
+            member.state.key = member.key
+            for name in method.owned_parameters(member.state):
+                if name in self._decayed:
+                    raise ConflictError(f"{self._decayed[name]} and {method} both penalise {name}: keep one of them")
+                self._decayed[name] = str(method)
+            for value in vars(member.state).values():
+                if isinstance(value, nn.Module):
+                    self._extra += [p for p in value.parameters() if id(p) not in mine]
+
+    def _install_taps(self, model: nn.Module, located: Located) -> None:
+        wanted = [(tap, m.method) for m in self._walk() for tap in m.method.taps]
+        names = [tap for tap, _ in wanted]
+        edited = [tap for tap, method in wanted if method.edits_features]
+        taught = [tap for tap, method in wanted if method.needs_teacher]
+        if any(m.method.needs_teacher for m in self._walk()):
+            self._teacher = Teacher(model, located, taught)
+        self._handles = taps.install(model, located, names, edited, self._recorder, inputs=self._teacher is not None)
+
+    def param_groups(
+        self, model: nn.Module, lr: float, head_lr: float | None = None, weight_decay: float = 0.0
+    ) -> list[dict[str, Any]]:
+        """Groups for the host's optimiser: body, head, and those without decay.
+
+        Args:
+            model: the prepared network, wrapped or not.
+            lr: the body's rate.
+            head_lr: the head's rate; ``lr`` where None.
+            weight_decay: decay of convolution and linear weights that no penalty owns.
+        """
+        self._prepared()
+        mine, theirs = {id(r.param) for r in self._refs}, {id(p) for p in model.parameters()}
+        if mine - theirs:
+            raise UsageError("param_groups: this is not the network that was prepared; pass the one prepare() returned")
+        return groups.param_groups(
+            self._refs, self._extra, self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
+        )
+
+    def calibrate(self, loader: Iterable[Any]) -> None:
+        """Let the methods that measure something before training have one pass over data."""
+        self._prepared()
+        for member in self._walk():
+            member.method.calibrate(self.model, loader, member.state)
+
+    # -- each step ---------------------------------------------------------------------------------------
+    def on_batch(self, x: Tensor, y: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The batch as the methods want it; needed only where one of them transforms batches."""
+        batch = Batch(x, y, index)
+        for member in self._walk():
+            batch = member.method.on_batch(batch, member.state)
+        self._batch = batch
+        return batch.x, batch.y
+
+    def loss(self, task_loss: Tensor) -> Tensor:
+        """The regularised loss, whose ``backward()`` gives the edited gradient.
+
+        Args:
+            task_loss: J, the batch mean of the task's loss, a scalar.
+
+        Returns:
+            A scalar of value J + Ω; ``task_loss`` itself outside training.
+        """
+        self._prepared()
+        if not (torch.is_grad_enabled() and task_loss.requires_grad):
+            return task_loss
+        step = self._open_step(task_loss)
+        inside, outside = self._penalties(step)
+        rule = next((m for m in self._members if m.method.combines_grads), None)
+        if rule is not None:
+            return self._surgery(task_loss, inside, outside, rule, step).loss()
+        total = task_loss
+        for term in outside:
+            total = total + (term.as_tensor() if isinstance(term, ClosedForm) else term)
+        if any(m.method.edits_features for m in self._walk()):
+            total = ScaleProbe.apply(total, lambda go: setattr(step, "scale", go))
+        return total
+
+    def step(self, optimizer: Any) -> None:
+        """Tell the methods that the optimiser stepped; does nothing where the step was skipped.
+
+        Args:
+            optimizer: the host's, after its ``step()``.
+        """
+        rates = self._prepared()
+        self._recorder.consume()
+        self._batch = None
+        if not rates.was_taken(optimizer):
+            return
+        self.clock.advance()
+        for member in self._walk():
+            member.method.after_step(self.clock, member.state, optimizer)
+
+    @property
+    def log(self) -> dict[str, Tensor | float]:
+        """This step's figures, ``"<stem>.<figure>"``: detached tensors or numbers, not synchronised."""
+        return {f"{m.key}.{name}": value for m in self._walk() for name, value in m.state.figures.items()}
+
+    # -- after training, and across runs -----------------------------------------------------------------
+    def on_fit_end(self, model: nn.Module | None = None) -> None:
+        """Let the methods finish, once, after training."""
+        for member in self._walk():
+            member.method.on_fit_end(self.model if model is None else model, member.state)
+
+    def remove(self) -> None:
+        """Take every hook off the network and the optimiser."""
+        for handle in self._handles:
+            handle.remove()
+        if self._rates is not None:
+            self._rates.remove()
+        self._handles, self._rates = [], None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, the starting point included; loads with ``weights_only=True``."""
+        rates = self._prepared()
+        return {
+            "methods": str(self),
+            "clock": self.clock.state_dict(),
+            "states": {m.key: m.state.state_dict() for m in self._walk()},
+            "start": self._start.state_dict(),
+            "teacher": None if self._teacher is None else self._teacher.state_dict(),
+            "rates": dict(rates.base),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restore a run, after ``prepare`` with the same methods.
+
+        Raises:
+            UsageError: the state is of other methods.
+            StartingPointError: the saved starting point is missing or does not fit.
+        """
+        rates = self._prepared()
+        if saved["methods"] != str(self):
+            raise UsageError(f"the checkpoint is of {saved['methods']}, this run of {self}: use the same methods")
+        self.clock.load_state_dict(saved["clock"])
+        self._start.load_state_dict(saved["start"])
+        if self._teacher is not None:
+            self._teacher.load_state_dict(saved["teacher"])
+        for member in self._walk():
+            member.state.load_state_dict(saved["states"][member.key])
+        rates.base = dict(saved["rates"])
+
+    # -- inside ------------------------------------------------------------------------------------------
+    def _prepared(self) -> Rates:
+        if self._rates is None:
+            raise UsageError("no network yet: call methods.prepare(model, ...) first")
+        return self._rates
+
+    def _walk(self) -> Iterator[Member]:
+        for member in self._members:
+            yield from member.walk()
+
+    def _open_step(self, task_loss: Tensor) -> Step:
+        recording = self._recorder.consume()
+        step = Step(
+            self.clock,
+            self.clock.micro,
+            task_loss,
+            recording.tapped,
+            recording.inputs,
+            self._batch,
+            self._teacher,
+            self.quiet_forward,
+        )
+        recording.step = step
+        self.clock.see_loss(task_loss)
+        return step
+
+    def quiet_forward(self, *args: Any) -> Any:
+        """A forward of the network that no tap records, for penalties that need a second one."""
+        self._recorder.quiet = True
+        try:
+            return self.model(*args)
+        finally:
+            self._recorder.quiet = False
+
+    def _penalties(self, step: Step) -> tuple[list[Term], list[Term]]:
+        """Terms inside a gradient rule, and beside it."""
+        inside: list[Term] = []
+        outside: list[Term] = []
+        for top in self._members:
+            for member in top.walk():
+                term = member.method.penalty(step, member.state)
+                if term is not None:
+                    (inside if member is not top else outside).append(term)
+        return inside, outside
+
+    def _surgery(self, task_loss: Tensor, inside: list[Term], outside: list[Term], rule: Member, step: Step) -> Surgery:
+        if self._foreign is None:  # parameters outside the network (a learned temperature) train too
+            known = {id(r.param) for r in self._refs}
+            self._foreign = [p for p in leaves(task_loss) if id(p) not in known]
+        named = [(r.param, r.name) for r in self._refs] + [(p, "") for p in self._foreign]
+        step.params = [p for p, _ in named if p.requires_grad]
+        step.names = [name for p, name in named if p.requires_grad]
+
+        def combine(g_task: list[Tensor | None], g_pen: Sequence[Tensor | None]) -> list[Tensor | None]:
+            return rule.method.combine_grads(g_task, g_pen, step, rule.state)
+
+        weight = rule.method.wrapped_weight(self.clock)
+        return Surgery(task_loss, inside, outside, weight, step.params, combine, lambda go: setattr(step, "scale", go))
+
+    def _edit_features(self, tap: str, z: Tensor, g: Tensor, step: Step) -> Tensor:
+        """The raw gradient at a tap plus every method's addition to it."""
+        total = g
+        for member in self._walk():
+            if tap in member.method.taps and member.method.edits_features:
+                addition = member.method.feature_grad(tap, z, g, step, member.state)
+                if addition is not None:
+                    total = total + addition.to(total.dtype)
+        return total
+
+    def _rate_owners(self) -> dict[str, str]:
+        return {role: str(m.method) for m in self._walk() for role in m.method.owned_rates}
+
+    def _factors(self) -> dict[str, float]:
+        factors: dict[str, float] = {}
+        for member in self._walk():
+            factors.update(member.method.lr_scale(self.clock, member.state))
+        return factors

@@ -1,0 +1,259 @@
+"""The contract that every method fulfils."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from abc import ABC
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from holdfast.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+    from holdfast.core.clock import Clock
+    from holdfast.core.closed_form import ClosedForm
+    from holdfast.core.types import Batch, Context, Step
+
+    Penalty = Tensor | ClosedForm | None
+    Gradients = list[Tensor | None]
+
+
+def hyper(
+    default: Any, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf, doc: str = ""
+) -> Any:
+    """A hyper-parameter of a method: its default, its range and one line of documentation.
+
+    Args:
+        default: value when the user gives none.
+        low: smallest value allowed.
+        high: largest value allowed.
+        above: bound that the value must exceed.
+        doc: one line, shown by ``holdfast methods NAME``.
+    """
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above, "doc": doc})
+
+
+@dataclass
+class State:
+    """What one run adds to a method: gate latches, masks, accumulators.
+
+    The fields go into the checkpoint. ``key`` names the method within the composition and ``figures`` holds
+    this step's log values; neither is saved.
+    """
+
+    key: str = dataclasses.field(default="", kw_only=True)
+    figures: dict[str, Tensor | float] = dataclasses.field(default_factory=dict, kw_only=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The fields to save, by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.kw_only}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+        for name, value in saved.items():
+            setattr(self, name, value)
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """A frozen dataclass of hyper-parameters whose hooks change training.
+
+    Every hook is a no-op by default and returns a value; only ``edit_model`` and ``after_step`` may change
+    the model. What a run adds lives in the ``State`` that ``bind`` makes, so that one method object may serve
+    several models.
+    """
+
+    stem: ClassVar[str] = ""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    taps: ClassVar[tuple[str, ...]] = ()
+    needs_teacher: ClassVar[bool] = False
+    streams: ClassVar[dict[str, str]] = {}
+    additive: ClassVar[bool] = True  # gradients of micro-batches add up to the whole batch's
+
+    preset: str = dataclasses.field(default="", kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        for f in hyper_parameters(type(self)):
+            object.__setattr__(self, f.name, _checked(self, f))
+
+    # -- what it is -------------------------------------------------------------------------------------
+    @property
+    def children(self) -> tuple[Method, ...]:
+        """The methods that this one wraps."""
+        return ()
+
+    @property
+    def penalises(self) -> bool:
+        """Whether the method adds a term to the loss."""
+        return type(self).penalty is not Method.penalty
+
+    @property
+    def edits_features(self) -> bool:
+        """Whether the method edits the gradient at a tap."""
+        return type(self).feature_grad is not Method.feature_grad
+
+    @property
+    def combines_grads(self) -> bool:
+        """Whether the method owns the rule between the two parameter gradients."""
+        return type(self).combine_grads is not Method.combine_grads
+
+    @property
+    def owned_rates(self) -> tuple[str, ...]:
+        """Groups (``"head"``, ``"body"``) whose learning rate the method schedules itself."""
+        return ()
+
+    def at_zero_strength(self) -> Method:
+        """The same method with its strength at zero: training with it must equal plain training bit for bit."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its zero strength is")
+
+    # -- the hooks, in the order of a run ---------------------------------------------------------------
+    def bind(self, model: nn.Module, ctx: Context) -> State:
+        """Take what the method needs from the model as it is at the start."""
+        return State()
+
+    def owned_parameters(self, state: State) -> Iterable[str]:
+        """Names of the parameters whose decay the method replaces; the optimiser's must be 0 there."""
+        return ()
+
+    def edit_model(self, model: nn.Module, state: State) -> None:
+        """Change the network once, before the optimiser exists; no parameter is renamed."""
+
+    def calibrate(self, model: nn.Module, loader: Iterable[Any], state: State) -> None:
+        """One pass over data before training."""
+
+    def on_batch(self, batch: Batch, state: State) -> Batch:
+        """Transform a training batch."""
+        return batch
+
+    def penalty(self, step: Step, state: State) -> Penalty:
+        """The weighted term that is added to the task loss: a scalar tensor or a closed form."""
+        return None
+
+    def feature_grad(self, tap: str, z: Tensor, g: Tensor, step: Step, state: State) -> Tensor | None:
+        """The *addition* to the gradient ``g`` that arrives at features ``z``; both (B, ...)."""
+        return None
+
+    def combine_grads(self, g_task: Gradients, g_pen: Sequence[Tensor | None], step: Step, state: State) -> Gradients:
+        """The gradient to apply, from the task's and the wrapped penalties'."""
+        raise NotImplementedError
+
+    def wrapped_weight(self, clock: Clock) -> float:
+        """Factor λ of the wrapped penalties now, for methods that own the gradient rule."""
+        return 1.0
+
+    def lr_scale(self, clock: Clock, state: State) -> dict[str, float]:
+        """Factor on the initial rate of each group in ``owned_rates``."""
+        return {}
+
+    def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
+        """Called after each optimiser step that was taken."""
+
+    def on_fit_end(self, model: nn.Module, state: State) -> None:
+        """Called once, after training."""
+
+    # -- composition and text ---------------------------------------------------------------------------
+    def __add__(self, other: Method | Sum) -> Sum:
+        return Sum((self,)) + other
+
+    def __str__(self) -> str:
+        values = self.presets.get(self.preset, {})
+        shown = [
+            f"{f.name}={text(getattr(self, f.name))}"
+            for f in hyper_parameters(type(self))
+            if getattr(self, f.name) != values.get(f.name, f.default)
+        ]
+        inner = [str(Sum(self.children))] if self.children else []
+        head = self.stem + (f"@{self.preset}" if self.preset else "")
+        return f"{head}({', '.join(inner + shown)})" if inner or shown else head
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Methods side by side, in order."""
+
+    methods: tuple[Method, ...] = ()
+
+    def __add__(self, other: Method | Sum) -> Sum:
+        if isinstance(other, Method):
+            return Sum((*self.methods, other))
+        if isinstance(other, Sum):
+            return Sum(self.methods + other.methods)
+        return NotImplemented
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self.methods)
+
+    def __str__(self) -> str:
+        return "+".join(str(m) for m in self.methods) or "plain"
+
+
+def hyper_parameters(cls: type[Method]) -> list[dataclasses.Field[Any]]:
+    """The fields of a method that a user sets, in order."""
+    return [f for f in dataclasses.fields(cls) if "doc" in f.metadata]
+
+
+def text(value: Any) -> str:
+    """A value in the text form: number, 'string', true, false, inf."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}'"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    return repr(value)
+
+
+@lru_cache
+def _hints(cls: type[Method]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _checked(method: Method, f: dataclasses.Field[Any]) -> Any:
+    """The field's value converted to its type and inside its range, else a UsageError that names both."""
+    value, hint = getattr(method, f.name), _hints(type(method))[f.name]
+    where = f"{method.stem}: {f.name}"
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    literals = [v for o in options if typing.get_origin(o) is Literal for v in typing.get_args(o)]
+    if literals and any(value == v and type(value) is type(v) for v in literals):
+        return value
+    if bool in options and isinstance(value, bool):
+        return value
+    if str in options and isinstance(value, str):
+        return value
+    number = float if float in options else int if int in options else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        number is None
+        or not is_number
+        or (number is int and value != int(value) if is_number and math.isfinite(value) else number is int)
+    ):
+        wanted = ", ".join(text(v) for v in literals) or " or ".join(
+            getattr(o, "__name__", str(o)) for o in options if o is not type(None)
+        )
+        raise UsageError(f"{where} must be {'one of ' if literals else 'a '}{wanted}, got {text(value)}")
+    m = f.metadata
+    if math.isnan(value) or not (m["low"] <= value <= m["high"] and value > m["above"]):
+        raise UsageError(f"{where} must be {_range(m)}, got {text(value)}")
+    return number(value)
+
+
+def _range(m: typing.Mapping[str, float]) -> str:
+    """A range in words."""
+    parts = []
+    if m["above"] > -math.inf:
+        parts.append(f"> {text(m['above'])}")
+    if m["low"] > -math.inf:
+        parts.append(f">= {text(m['low'])}")
+    if m["high"] < math.inf:
+        parts.append(f"<= {text(m['high'])}")
+    return " and ".join(parts) or "a number"

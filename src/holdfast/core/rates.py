@@ -1,0 +1,111 @@
+"""What happens around the host's ``optimizer.step()``: rates that methods own, decay checks, taken steps.
+
+torch calls global hooks around every optimiser's step. Ours look at the parameters, so the host need not hand the
+optimiser over before its first step, and a step that a gradient scaler skips is seen to be skipped.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from holdfast.core.errors import ConflictError
+from holdfast.core.types import ParamRef
+
+Factors = Callable[[], dict[str, float]]
+
+
+class Rates:
+    """Watches the optimiser that trains the given parameters.
+
+    Args:
+        refs: parameters of the run; those of the head form the role ``"head"``, the others ``"body"``.
+        owners: role → text of the method that owns its rate.
+        decayed: parameter name → text of the method whose penalty replaces weight decay there.
+        factors: role → factor on the group's initial rate, for the step about to be taken.
+    """
+
+    def __init__(
+        self, refs: Sequence[ParamRef], owners: dict[str, str], decayed: dict[str, str], factors: Factors
+    ) -> None:
+        self._by_id = {id(r.param): r for r in refs}
+        self._owners, self._decayed, self._factors = owners, decayed, factors
+        self._taken = False
+        self._saved: list[tuple[dict[str, Any], Any]] = []
+        self._checked: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        self.base: dict[str, float] = {}
+        me = weakref.ref(self)
+
+        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if (self_ := me()) is not None:
+                self_._before(optimizer)
+
+        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if (self_ := me()) is not None:
+                self_._after(optimizer)
+
+        self._handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+        for handle in self._handles:
+            weakref.finalize(self, handle.remove)
+
+    def remove(self) -> None:
+        """Take the hooks off."""
+        for handle in self._handles:
+            handle.remove()
+
+    def was_taken(self, optimizer: Any) -> bool:
+        """Whether a step was taken since the last call; always for what is not a torch optimiser."""
+        taken, self._taken = self._taken, False
+        return taken or not isinstance(getattr(optimizer, "optimizer", optimizer), Optimizer)
+
+    def _mine(self, optimizer: Optimizer) -> bool:
+        return any(id(p) in self._by_id for group in optimizer.param_groups for p in group["params"])
+
+    def _before(self, optimizer: Optimizer) -> None:
+        if not self._mine(optimizer):
+            return
+        if optimizer not in self._checked:
+            self._check(optimizer)
+            self._checked.add(optimizer)
+        factors = self._factors() if self._owners else {}
+        for i, group in enumerate(optimizer.param_groups if factors else ()):
+            role = self._role(group)
+            if role in factors:
+                base = self.base.setdefault(f"{role}.{i}", float(group.get("initial_lr", group["lr"])))
+                self._saved.append((group, group["lr"]))
+                group["lr"] = base * factors[role]
+
+    def _after(self, optimizer: Optimizer) -> None:
+        for group, lr in self._saved:
+            group["lr"] = lr
+        self._saved.clear()
+        if self._mine(optimizer):
+            # a fused optimiser is called even when its scaler found an overflow; it then does nothing
+            found = getattr(optimizer, "found_inf", None)
+            self._taken = self._taken or found is None or not bool(found.item())
+
+    def _role(self, group: dict[str, Any]) -> str:
+        heads = {self._by_id[id(p)].is_head for p in group["params"] if id(p) in self._by_id}
+        return {frozenset({True}): "head", frozenset({False}): "body"}.get(frozenset(heads), "mixed" if heads else "")
+
+    def _check(self, optimizer: Optimizer) -> None:
+        """The optimiser must leave to the methods what they own."""
+        roles = {self._role(group) for group in optimizer.param_groups}
+        for role, owner in self._owners.items():
+            if role not in roles:
+                raise ConflictError(
+                    f"{owner} schedules the {role}'s learning rate, but the optimiser has no parameter group of the "
+                    f"{role} alone: build it from methods.param_groups(model, lr=...)"
+                )
+        for group in optimizer.param_groups:
+            owned = [self._by_id[id(p)].name for p in group["params"] if id(p) in self._by_id]
+            owned = [name for name in owned if name in self._decayed]
+            if owned and group.get("weight_decay", 0):
+                raise ConflictError(
+                    f"{self._decayed[owned[0]]} replaces weight decay on {owned[0]}, but the optimiser's group has "
+                    f"weight_decay={group['weight_decay']}: set it to 0 there, or use methods.param_groups(...)"
+                )

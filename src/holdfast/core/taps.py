@@ -1,0 +1,160 @@
+"""Recording features where methods ask for them, and editing the gradient that arrives there.
+
+A tap sits on a module's output, or on its first input. What it records is the original tensor: penalties read
+that. Where a method edits gradients, downstream gets a *view* whose backward calls the edit, so that an editing
+method sees the task's gradient alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.utils.hooks import RemovableHandle
+
+from holdfast.core.errors import ModelError
+from holdfast.core.locate import Located
+from holdfast.core.types import Step
+
+REP, LOGITS, INPUT = "rep", "", "<input>"
+Edit = Callable[[str, Tensor, Tensor, Step], Tensor]
+
+
+class Recording:
+    """What the forwards since the last ``loss`` left behind; ``step`` is set when that loss consumes it."""
+
+    def __init__(self) -> None:
+        self.tapped: dict[str, list[Tensor]] = {}
+        self.inputs: list[tuple[Tensor, ...]] = []
+        self.step: Step | None = None
+
+
+class Recorder:
+    """The shared end of all taps of one network."""
+
+    def __init__(self, edit: Edit | None = None) -> None:
+        self.current = Recording()
+        self.edit = edit
+        self.quiet = False
+
+    @property
+    def listening(self) -> bool:
+        """Whether a forward now is a training forward: gradients on, not a recomputation inside backward."""
+        return torch.is_grad_enabled() and not self.quiet and torch._C._current_graph_task_id() == -1
+
+    def consume(self) -> Recording:
+        """Hand over what was recorded and start afresh."""
+        taken, self.current = self.current, Recording()
+        return taken
+
+    def see(self, name: str, z: Tensor, edits: bool) -> Tensor:
+        """Record features; return what downstream gets."""
+        if not (torch.is_grad_enabled() and z.requires_grad):
+            return z
+        recording = self.current
+        if self.listening:
+            recording.tapped.setdefault(name, []).append(z)
+        if edits and self.edit is not None and not self.quiet:
+            viewed: Tensor = _EditedView.apply(z, name, recording, self.edit)
+            return viewed
+        return z
+
+
+class _EditedView(torch.autograd.Function):
+    """Identity whose backward adds the methods' edits to the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, name: str, recording: Recording, edit: Edit) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.name, ctx.recording, ctx.edit = name, recording, edit
+        return z.view_as(z)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        step = ctx.recording.step
+        if step is not None:  # else the host differentiates something that never passed through loss()
+            g = ctx.edit(ctx.name, ctx.saved_tensors[0], g, step)
+        return g, None, None, None
+
+
+class Inert:
+    """What a copied or unpickled hook becomes: an EMA copy of the network records nothing."""
+
+    def __call__(self, *args: Any) -> None:
+        """Do nothing."""
+
+
+class _Hook:
+    """A forward hook that a deep copy or a pickle of the network turns into an inert one."""
+
+    def __init__(self, recorder: Recorder, name: str, edits: bool) -> None:
+        self.recorder, self.name, self.edits = recorder, name, edits
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
+        return Inert()
+
+    def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
+        return Inert, ()
+
+
+class _OnInput(_Hook):
+    @torch.compiler.disable
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (self.recorder.see(self.name, args[0], self.edits), *args[1:])
+
+
+class _OnOutput(_Hook):
+    @torch.compiler.disable
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return self.recorder.see(self.name, output, self.edits)
+        if hasattr(output, "logits"):  # a Hugging Face model output
+            self.recorder.see(self.name, output.logits, edits=False)
+            return output
+        raise ModelError(
+            f"tap {self.name!r}: expected the module to return a tensor, it returns a {type(output).__name__}"
+        )
+
+
+class _OnModelInput(_Hook):
+    @torch.compiler.disable
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.recorder.listening:
+            tensors = args or tuple(v for k, v in kwargs.items() if k != "labels")
+            self.recorder.current.inputs.append(tensors)
+
+
+def install(
+    model: nn.Module, located: Located, names: Iterable[str], edited: Iterable[str], recorder: Recorder, inputs: bool
+) -> list[RemovableHandle]:
+    """Put a tap on every named place.
+
+    Args:
+        model: the network.
+        located: where its representation and head are.
+        names: ``"rep"``, ``""`` for the logits, or the path of a module for its output.
+        edited: those of the names whose arriving gradient some method edits.
+        recorder: receives what the taps see.
+        inputs: record the network's inputs too, for a teacher.
+
+    Raises:
+        ModelError: no module of that name.
+    """
+    edited, handles = set(edited), []
+    for name in sorted(set(names)):
+        path = located.rep if name == REP else name
+        try:
+            module = model.get_submodule(path)
+        except AttributeError as error:
+            raise ModelError(f"tap {name!r}: the network has no module {path!r}") from error
+        if name == REP and not located.rep_is_output:
+            handles.append(module.register_forward_pre_hook(_OnInput(recorder, name, name in edited)))
+        else:
+            handles.append(module.register_forward_hook(_OnOutput(recorder, name, name in edited)))
+    if inputs:
+        handles.append(model.register_forward_pre_hook(_OnModelInput(recorder, INPUT, False), with_kwargs=True))
+    return handles

@@ -1,0 +1,146 @@
+"""What the hooks receive: parameters by kind, the context of a run, a batch, a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.core.errors import UsageError
+from holdfast.functional.noise import generator
+
+if TYPE_CHECKING:
+    from holdfast.core.clock import Clock
+    from holdfast.core.locate import Located
+    from holdfast.core.method import State
+    from holdfast.core.start import StartingPoint
+
+Kind = Literal["weight", "bias", "norm", "other"]
+Include = Literal["weights", "+bias", "+norm", "all"]
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "weights": ("weight",),
+    "+bias": ("weight", "bias"),
+    "+norm": ("weight", "bias", "norm"),
+    "all": ("weight", "bias", "norm", "other"),
+}
+
+
+@dataclass(frozen=True)
+class ParamRef:
+    """One parameter of the network: its name, its kind and whether it belongs to the new head."""
+
+    name: str
+    param: nn.Parameter
+    kind: Kind
+    is_head: bool
+
+    def included(self, include: str) -> bool:
+        """Whether the parameter's kind is among ``weights`` ⊂ ``+bias`` ⊂ ``+norm`` ⊂ ``all``."""
+        return self.kind in _KINDS[include]
+
+
+def parameter_refs(model: nn.Module, head: str) -> tuple[ParamRef, ...]:
+    """Every parameter of the model, once, in the model's order.
+
+    Weights are those of convolution, linear and embedding layers; biases those of the same layers; norm is
+    every parameter of a normalisation layer; other is the rest (tokens, position embeddings, layer scales).
+    """
+    refs = []
+    modules = dict(model.named_modules())
+    for name, param in model.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        refs.append(ParamRef(name, param, _kind(modules[owner], leaf), owner == head or owner.startswith(head + ".")))
+    return tuple(refs)
+
+
+def _kind(module: nn.Module, leaf: str) -> Kind:
+    if "norm" in type(module).__name__.lower():
+        return "norm"
+    if leaf.endswith("bias"):
+        return "bias"
+    return "weight" if leaf.endswith("weight") and len(getattr(module, leaf).shape) > 1 else "other"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What ``bind`` receives of a run."""
+
+    located: Located
+    parameters: tuple[ParamRef, ...]
+    start: StartingPoint
+    clock: Clock
+
+    def shared(self, include: str = "all") -> list[ParamRef]:
+        """Parameters that exist in the source network, of the included kinds: w_S."""
+        return [r for r in self.parameters if not r.is_head and r.included(include)]
+
+    def head(self, include: str = "all") -> list[ParamRef]:
+        """Parameters of the new head, of the included kinds."""
+        return [r for r in self.parameters if r.is_head and r.included(include)]
+
+
+@dataclass
+class Batch:
+    """A training batch on its way to the network: inputs, targets, the samples' indices in the data set."""
+
+    x: Tensor
+    y: Tensor
+    index: Tensor | None = None
+
+
+@dataclass
+class Step:
+    """One call of ``loss``: the task loss, what the taps recorded since the last call, and the teacher's view.
+
+    ``scale`` is the upstream factor of the backward pass (loss scaling, division by accumulation steps); it is
+    known from the start of that pass on. Under a gradient rule ``params`` and ``names`` list what it acts on, in the
+    order of the gradients; parameters from outside the network have the empty name.
+    """
+
+    clock: Clock
+    micro: int
+    task_loss: Tensor
+    tapped: dict[str, list[Tensor]]
+    inputs: list[tuple[Tensor, ...]] = field(default_factory=list)
+    batch: Batch | None = None
+    run_teacher: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None = None
+    forward: Callable[..., object] | None = None
+    scale: Tensor | None = None
+    params: list[Tensor] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    _taught: list[dict[str, Tensor]] | None = None
+
+    def features(self, tap: str) -> Tensor:
+        """What the tap recorded, several forwards joined along the batch: (B, ...)."""
+        seen = self.tapped.get(tap, [])
+        if not seen:
+            raise UsageError(
+                f"tap {tap!r} recorded nothing: call the prepared model in training before methods.loss(...), "
+                "and prepare it before torch.compile"
+            )
+        return seen[0] if len(seen) == 1 else torch.cat(seen)
+
+    def teacher(self, tap: str) -> Tensor:
+        """The starting point's features at the same tap for the same inputs: one forward per step, no graph."""
+        if self.run_teacher is None:
+            raise UsageError("this method did not ask for a teacher: set needs_teacher")
+        if self._taught is None:
+            self._taught = [self.run_teacher(args) for args in self.inputs]
+        return torch.cat([t[tap] for t in self._taught])
+
+    @property
+    def fresh(self) -> bool:
+        """Whether this is the first micro-batch since gradients were cleared."""
+        return self.micro == 0 or all(p.grad is None for p in self.params)
+
+    def generator(self, state: State, device: torch.device) -> torch.Generator:
+        """A generator keyed by (seed, step, micro-batch, method); the global one is never touched."""
+        return generator(device, self.clock.seed, self.clock.step, self.micro, state.key)
+
+
+def trainable(refs: Iterable[ParamRef]) -> Iterator[ParamRef]:
+    """Those that require a gradient now."""
+    return (r for r in refs if r.param.requires_grad)

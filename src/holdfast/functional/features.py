@@ -1,0 +1,44 @@
+"""Maths on features (B, D, ...) and on the gradient that arrives there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pseudo_regression_grad(z: Tensor, t: Tensor, loss: str) -> Tensor:
+    r"""Gradient of the pseudo-task loss on each sample's features, summed over them.
+
+    .. math:: u_i = \partial f_{reg}(z_i, t_i) / \partial z_i
+
+    where :math:`f_{reg}` is smooth-L1 with β = 1 (:math:`u = \mathrm{clip}(z - t, -1, 1)`) or
+    :math:`\frac12\|z - t\|^2` (:math:`u = z - t`).
+
+    Args:
+        z: features (B, D, ...).
+        t: targets of the same shape.
+        loss: ``"smooth_l1"`` or ``"l2"``.
+    """
+    return (z - t).clamp_(-1, 1) if loss == "smooth_l1" else z - t
+
+
+def mean_norm(g: Tensor) -> Tensor:
+    r"""Mean over the batch of the samples' norms, :math:`\frac1B\sum_i\|g_i\|_2`, for g of shape (B, ...)."""
+    return g.flatten(1).norm(dim=1).mean()
+
+
+def balancing_weight(g_task: Tensor, g_other: Tensor, R: float) -> Tensor:
+    r"""The weight that makes the mean gradient norms stand in the ratio R.
+
+    .. math:: w = \bar G_{ce} / (\bar G_{other} R)
+
+    Args:
+        g_task: mean norm of the task's gradient, a scalar.
+        g_other: mean norm of the other loss's gradient, a scalar.
+        R: wanted ratio, R > 0; infinity gives 0.
+
+    Returns:
+        w, a scalar; 0 where either norm is 0, never NaN for finite norms.
+    """
+    weight = g_task / (g_other * R)
+    return torch.where((g_task > 0) & (g_other > 0), weight, torch.zeros_like(weight))

@@ -1,0 +1,50 @@
+"""Maths between two gradients, given as lists over the same parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Grads = Sequence[Tensor | None]
+
+
+def inner_product(a: Grads, b: Grads, like: Tensor) -> Tensor:
+    r""":math:`\langle a, b\rangle = \sum_i a_i^\top b_i`, a scalar; a missing entry counts as 0.
+
+    Args:
+        a: gradients.
+        b: gradients of the same shapes.
+        like: gives the device and, where the lists are empty, the type.
+    """
+    terms = [_dot(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    return torch.stack(terms).sum() if terms else torch.zeros((), device=like.device, dtype=like.dtype)
+
+
+def conflict(inner: Tensor, task_sq: Tensor) -> Tensor:
+    r"""The coefficient c of :math:`\nabla J` in what DTNH removes from :math:`\nabla\Omega`.
+
+    .. math:: c = \min(\langle\nabla J, \nabla\Omega\rangle, 0) / \|\nabla J\|^2
+
+    and 0 where :math:`\nabla J = 0`. The rest :math:`\nabla\Omega - c\nabla J` is orthogonal to :math:`\nabla J`
+    wherever they were in conflict.
+
+    Args:
+        inner: :math:`\langle\nabla J, \nabla\Omega\rangle`, a scalar.
+        task_sq: :math:`\|\nabla J\|^2`, a scalar.
+    """
+    return torch.where(task_sq > 0, inner.clamp(max=0) / task_sq, torch.zeros_like(inner))
+
+
+def angle(inner: Tensor, a_sq: Tensor, b_sq: Tensor) -> Tensor:
+    """The angle between two gradients in degrees, from their inner product and squared norms; NaN where one is 0."""
+    return torch.rad2deg(torch.arccos((inner / (a_sq * b_sq).sqrt()).clamp(-1, 1)))
+
+
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    if x.dtype in (torch.float16, torch.bfloat16):  # sums of squares overflow or stall there
+        x, y = x.float(), y.float()
+    if x.stride() == y.stride() and x.is_contiguous():
+        return torch.dot(x.reshape(-1), y.reshape(-1))
+    return (x * y).sum()

@@ -1,0 +1,39 @@
+"""Random numbers from generators of our own, keyed by what they are for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def generator(device: torch.device | str, *key: object) -> torch.Generator:
+    """A generator whose stream is a function of ``key`` alone.
+
+    Args:
+        device: where the numbers are drawn; streams differ between device kinds.
+        key: anything with a stable text: seed, step, name.
+    """
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "big") & (2**63 - 1))
+
+
+def uniform_targets(like: Tensor, m: float, kind: str, gen: torch.Generator, rank: int = 0, ranks: int = 1) -> Tensor:
+    r"""Pseudo-targets :math:`t \sim U[0, 2m)`.
+
+    Args:
+        like: features (B, D, ...); gives shape, device and type.
+        m: mean of the targets, m >= 0.
+        kind: ``"element"``: independent entries; ``"instance"``: one number per sample for all its entries.
+        gen: source of the numbers.
+        rank: which rank's slice is returned, of ``ranks`` equal batches drawn as one.
+        ranks: number of ranks.
+
+    Returns:
+        Targets of the shape of ``like``.
+    """
+    batch = like.shape[0]
+    inner = like.shape[1:] if kind == "element" else (1,) * (like.dim() - 1)
+    drawn = torch.rand((batch * ranks, *inner), generator=gen, device=gen.device, dtype=like.dtype)
+    return drawn[batch * rank : batch * (rank + 1)].mul_(2 * m).expand_as(like)

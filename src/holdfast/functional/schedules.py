@@ -1,0 +1,34 @@
+"""Schedules: periods of a run and rates within a period."""
+
+from __future__ import annotations
+
+import math
+
+
+def period_at(step: int, total_steps: int, periods: int) -> tuple[int, int, int]:
+    """The period that a step lies in, when training is split into ``periods`` of P = total_steps // periods steps.
+
+    The last period takes the remainder, so that none is shorter than P.
+
+    Args:
+        step: optimiser step, 0 ≤ step.
+        total_steps: of the whole training.
+        periods: 1 ≤ periods ≤ total_steps.
+
+    Returns:
+        (index of the period, steps since its start, its length).
+    """
+    length = total_steps // periods
+    index = min(step // length, periods - 1)
+    start = index * length
+    return index, step - start, (total_steps - start if index == periods - 1 else length)
+
+
+def annealed(tau: float, period: float) -> float:
+    r""":math:`\frac12(\cos(\pi\tau/P) + 1)`: from 1 at the start of a period to 0 at its end."""
+    return 0.5 * (math.cos(math.pi * tau / period) + 1)
+
+
+def printed(tau: float, period: float) -> float:
+    r""":math:`\frac12(\cos(2\pi\tau/P) + 1)`: 1 at both ends of a period, 0 in its middle (RIFLE, Algorithm 1)."""
+    return 0.5 * (math.cos(2 * math.pi * tau / period) + 1)

@@ -1,0 +1,111 @@
+"""PtR: regress the representation to random targets, balanced by gradient norms (Zhong & Maki 2020)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from holdfast.core import world
+from holdfast.core.clock import Clock
+from holdfast.core.method import Method, State, hyper
+from holdfast.core.registry import register
+from holdfast.core.types import Context, Step
+from holdfast.functional.features import balancing_weight, mean_norm, pseudo_regression_grad
+from holdfast.functional.noise import uniform_targets
+
+
+@dataclass
+class PtRState(State):
+    """Whether the gate is open, and how many head re-initialisations it has seen."""
+
+    active: bool
+    resets_seen: int = 0
+
+
+@register
+@dataclass(frozen=True)
+class PtR(Method):
+    r"""Distracts the representation with a regression task that has no solution.
+
+    .. math::
+        L_{PtR} = \frac1{BD}\sum_{ij} f_{reg}(rep_{ij}, t_{ij}), \quad t_{ij} \sim U[0, 2m), \qquad
+        w = \frac{\bar G_{ce}}{\bar G_{PtR} R}, \qquad \min J + w L_{PtR}
+
+    where :math:`f_{reg}` is smooth-L1 with β = 1 or the squared error, :math:`rep` (B, D) is the last activation before the final linear layer and any dropout,
+    :math:`\bar G = \frac1B\sum_i\|\partial L / \partial rep_i\|_2` for the task loss J and for :math:`L_{PtR}`, and w
+    is a constant for the backward pass. Active once an epoch's mean J has fallen below T.
+
+    One backward pass: the addition to the gradient at ``rep`` is :math:`w\,\partial L_{PtR}/\partial rep` in closed
+    form. Homogeneous in the loss scale. Not additive over micro-batches: w is a ratio of batch means, taken per
+    micro-batch; over ranks both mean norms are averaged first. w = 0 where either norm is 0.
+
+    Source: Zhong & Maki 2020, Algorithm 1, eqs. 1-5. The text leaves the gate open; here it looks at the previous
+    epoch's mean and latches.
+    """
+
+    stem: ClassVar[str] = "ptr"
+    taps: ClassVar[tuple[str, ...]] = ("rep",)
+    additive: ClassVar[bool] = False
+
+    R: float = hyper(3.0, above=0, doc="wanted ratio of the mean gradient norms; 3 for ResNets, 3 to 5 for VGG-16")
+    m: float = hyper(1.0, low=0, doc="mean of the targets; 1 for ResNets, 10 to 15 for VGG-16")
+    T: float = hyper(1.0, low=0, doc="an epoch's mean task loss below which the gate opens; inf: from the first step")
+    loss: Literal["smooth_l1", "l2"] = hyper("smooth_l1", doc="regression loss: smooth_l1 (beta 1) or l2")
+    targets: Literal["element", "instance"] = hyper("element", doc="independent entries, or one number per sample")
+    latch: bool = hyper(True, doc="once open, the gate stays open")
+    gate: Literal["epoch", "iteration"] = hyper("epoch", doc="what is compared with T: the epoch's mean, or this batch")
+    regate: bool = hyper(False, doc="a re-initialised head closes the gate again")
+
+    def at_zero_strength(self) -> PtR:
+        """An infinite ratio."""
+        return replace(self, R=math.inf)
+
+    def bind(self, model: nn.Module, ctx: Context) -> PtRState:
+        """Open the gate where T is infinite."""
+        if self.gate == "epoch" and math.isfinite(self.T):
+            ctx.clock.require("steps_per_epoch", f"{self} (its gate compares epochs with T)")
+        return PtRState(active=math.isinf(self.T))
+
+    def feature_grad(self, tap: str, z: Tensor, g: Tensor, step: Step, state: State) -> Tensor | None:
+        """:math:`w u_i` for each sample, with u the gradient of its regression loss."""
+        assert isinstance(state, PtRState)
+        state.figures["active"] = float(state.active)
+        if self.gate == "epoch" and not state.active:
+            return None
+        features, arriving = z.detach().float(), g.float()
+        if z.dtype == torch.float64:
+            features, arriving = z.detach(), g
+        gen = step.generator(state, z.device)
+        t = uniform_targets(features, self.m, self.targets, gen, world.rank(), world.size())
+        u = pseudo_regression_grad(features, t, self.loss)
+        norms = world.mean_over_ranks(torch.stack([mean_norm(arriving), mean_norm(u)]))
+        w = balancing_weight(norms[0], norms[1], self.R)
+        if self.gate == "iteration":
+            w = w * self._open_now(step, state)
+        scale = 1.0 if step.scale is None else step.scale
+        # w cancels the reduction of L_PtR; the logged one is eq. 5's for the mean over all B·D entries
+        state.figures["w"] = w * z.numel() / scale
+        return w * u
+
+    def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
+        """Look at the epoch that ended."""
+        assert isinstance(state, PtRState)
+        if self.regate and clock.head_resets > state.resets_seen and math.isfinite(self.T):
+            state.active, state.resets_seen = False, clock.head_resets
+        elif clock.epoch_begins and clock.epoch_loss is not None and self.gate == "epoch" and math.isfinite(self.T):
+            state.active = clock.epoch_loss < self.T or (self.latch and state.active)
+
+    def _open_now(self, step: Step, state: PtRState) -> Tensor:
+        """1 where this batch's task loss lies below T, without reading it back from the device."""
+        now = (world.mean_over_ranks(step.task_loss.detach()) < self.T).float()
+        if self.latch:
+            before = state.figures.get("latched", 0.0)
+            now = torch.maximum(now, torch.as_tensor(before, device=now.device))
+            state.figures["latched"] = now
+        state.figures["active"] = now
+        return now
