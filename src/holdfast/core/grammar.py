@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast.core.errors import UsageError
-from holdfast.core.method import Sum
+from holdfast.core.method import Method, Sum
 from holdfast.core.registry import create
 
 MAX_LENGTH, MAX_DEPTH = 2000, 8
@@ -50,7 +50,8 @@ def parse(source: str) -> Sum:
 
 
 def _tokens(source: str) -> list[_Token]:
-    found, at = [], 0
+    found: list[_Token] = []
+    at = 0
     while source[at:].strip():
         match = _TOKEN.match(source, at)
         # after a complete value a sign is the "+" of a sum, not part of a number
@@ -105,7 +106,7 @@ class _Parser:
             result = result + self.method(depth)
         return result
 
-    def method(self, depth: int) -> Any:
+    def method(self, depth: int) -> Method:
         if self.peek().kind != "name":
             raise self.fail("the name of a method")
         stem, preset = self.take().text, ""

@@ -159,12 +159,12 @@ class DTNH(Method):
         }
 
 
-def _products(g: Grads, h: Grads, like: Tensor) -> Tensor:
+def _products(g: Sequence[Tensor | None], h: Sequence[Tensor | None], like: Tensor) -> Tensor:
     """Inner product of the two, and their squared norms: (3,)."""
     return torch.stack([inner_product(a, b, like) for a, b in ((g, h), (g, g), (h, h))])
 
 
-def _descent(g: Grads, h: Grads, lam: float, c: Tensor) -> Grads:
+def _descent(g: Grads, h: Sequence[Tensor | None], lam: float, c: Tensor) -> Grads:
     """(1 - λc)·g + λ·h, in the memory of g where there is one."""
     projects = c.device.type != "cpu" or bool(c != 0)  # on an accelerator the look would cost a sync
     mine = [a for a in g if a is not None]

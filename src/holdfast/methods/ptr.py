@@ -36,7 +36,8 @@ class PtR(Method):
         L_{PtR} = \frac1{BD}\sum_{ij} f_{reg}(rep_{ij}, t_{ij}), \quad t_{ij} \sim U[0, 2m), \qquad
         w = \frac{\bar G_{ce}}{\bar G_{PtR} R}, \qquad \min J + w L_{PtR}
 
-    where :math:`f_{reg}` is smooth-L1 with β = 1 or the squared error, :math:`rep` (B, D) is the last activation before the final linear layer and any dropout,
+    where :math:`f_{reg}` is smooth-L1 with β = 1 or the squared error, :math:`rep` (B, D) is the last activation
+    before the final linear layer and any dropout,
     :math:`\bar G = \frac1B\sum_i\|\partial L / \partial rep_i\|_2` for the task loss J and for :math:`L_{PtR}`, and w
     is a constant for the backward pass. Active once an epoch's mean J has fallen below T.
 
