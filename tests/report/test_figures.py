@@ -115,6 +115,12 @@ def test_identifiers_begin_with_the_name_and_resolve():
     assert set(re.findall(r'(?:url\(|href=")#([\w-]+)', svg)) == set(ids)
 
 
+def test_a_name_in_the_legend_is_text_not_a_formula():
+    svg = curves([line("$\\frac{1}$"), line("plain")], "loss", name="one", label="x")
+    texts = [element.text for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"$\\frac{1}$", "plain"} <= set(texts)
+
+
 def test_the_same_figure_gives_the_same_bytes():
     assert curves([line()], "loss", name="one", label="x") == curves([line()], "loss", name="one", label="x")
 
