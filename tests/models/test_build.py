@@ -152,17 +152,13 @@ def test_torchvision_file_without_metadata(name, tmp_path):
     assert torch.equal(built.model.state_dict()[key], source.state_dict()[key])
 
 
-@pytest.mark.parametrize(
-    ("name", "side", "key"),
-    [("test_vit", 96, "pos_embed"), ("torchvision:vit_b_32", 64, "encoder.pos_embedding")],
-)
-def test_position_embeddings_follow_the_image_size(name, side, key, tmp_path):
-    plain = build(name, 5, pretrained=False)
+def test_position_embeddings_follow_the_image_size(tmp_path):
+    plain = build("test_vit", 5, pretrained=False)
     file = saved(tmp_path / "w.safetensors", plain.model.state_dict())
-    built = build(name, 3, weights=file, image_size=side)
-    assert built.model.state_dict()[key].shape[1] < plain.model.state_dict()[key].shape[1]
-    assert built.preprocessing.size == side
-    assert built.model(torch.randn(2, 3, side, side)).shape == (2, 3)
+    built = build("test_vit", 3, weights=file, image_size=96)
+    assert built.model.pos_embed.shape[1] < plain.model.pos_embed.shape[1]
+    assert built.preprocessing.size == 96
+    assert built.model(torch.randn(2, 3, 96, 96)).shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet", "torchvision:googlenet", "torchvision:mobilenet_v2"])
@@ -233,16 +229,24 @@ def test_timm_network_without_published_weights(monkeypatch):
         build("resnet50_mlp", 3)
 
 
-@pytest.mark.parametrize("side", [None, 64])
-def test_torchvision_hub(monkeypatch, side):
-    source = torchvision.models.vit_b_32(num_classes=1000)
+def test_torchvision_hub(monkeypatch):
+    source = torchvision.models.mobilenet_v3_small()
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: source.state_dict())
-    built = build("torchvision:vit_b_32", 3, image_size=side)
-    assert torch.equal(built.model.conv_proj.weight, source.conv_proj.weight)
-    assert torch.equal(built.source_head.weight, source.heads.head.weight)
+    built = build("torchvision:mobilenet_v3_small", 3)
+    assert torch.equal(built.model.features[0][0].weight, source.features[0][0].weight)
+    assert torch.equal(built.source_head.weight, source.classifier[3].weight)
     assert (built.source.kind, built.source.classes) == ("hub", 1000)
-    assert built.source.location == "ViT_B_32_Weights.IMAGENET1K_V1"
-    assert built.preprocessing.size == (side or 224)
+    assert built.source.location == "MobileNet_V3_Small_Weights.IMAGENET1K_V1"
+
+
+def test_torchvision_hub_at_another_image_size(monkeypatch):
+    source = torchvision.models.vit_b_32()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: source.state_dict())
+    built = build("torchvision:vit_b_32", 3, image_size=64)
+    assert torch.equal(built.model.conv_proj.weight, source.conv_proj.weight)
+    assert built.model.encoder.pos_embedding.shape[1] == 5
+    assert built.preprocessing.size == 64
+    assert built.model(torch.randn(2, 3, 64, 64)).shape == (2, 3)
 
 
 def test_torchvision_hub_out_of_reach(monkeypatch):
