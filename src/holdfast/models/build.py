@@ -78,22 +78,18 @@ def build(
     chosen = zoo.options(resolved, num_classes, image_size, drop_rate)
     with _initialised(seed):
         model, source, notes = _with_weights(resolved, weights, pretrained, chosen)
-    located = locate(model)
-    if drop_rate is not None and resolved.library != "timm":
-        _set_dropout(model, located, drop_rate, resolved)
-    make_tappable(model, located)
+    located = _tappable(model, resolved, drop_rate)
     old = model.get_submodule(located.head)
     assert isinstance(old, nn.Linear)
     source_head = copy.deepcopy(old) if source is not None and source.classes else None
     heads.replace(model, located.head, heads.fresh_head(old, num_classes, seed=seed))
+    from_hub = source is not None and source.kind == "hub"
     return Built(
         model=model.train(),
         head=replace(located, out_features=num_classes),
         source_head=source_head,
         name=str(resolved),
-        preprocessing=preprocessing(
-            resolved, model, from_hub=source is not None and source.kind == "hub", image_size=image_size
-        ),
+        preprocessing=preprocessing(resolved, model, from_hub=from_hub, image_size=image_size),
         source=source,
         options=chosen,
         notes=tuple(notes),
@@ -185,8 +181,13 @@ def _interpolated(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tenso
     return dict(interpolate_embeddings(side, model.patch_size, OrderedDict(state)))
 
 
-def _set_dropout(model: nn.Module, located: Located, drop_rate: float, resolved: Resolved) -> None:
-    tap = model.get_submodule(located.rep)
-    if not isinstance(tap, nn.Dropout):
-        raise UsageError(f"{resolved} has no dropout before its head; leave drop_rate out, or take timm's network.")
-    tap.p = drop_rate
+def _tappable(model: nn.Module, resolved: Resolved, drop_rate: float | None) -> Located:
+    """Locate the head, set the rate of the dropout before it, and make that dropout spare its input."""
+    located = locate(model)
+    if drop_rate is not None and resolved.library != "timm":
+        tap = model.get_submodule(located.rep)
+        if not isinstance(tap, nn.Dropout):
+            raise UsageError(f"{resolved} has no dropout before its head; leave drop_rate out, or take timm's network.")
+        tap.p = drop_rate
+    make_tappable(model, located)
+    return located
