@@ -1,109 +1,169 @@
-"""Every setting of a training run: the one source of flags, defaults, ``--help`` and ``settings.yaml``."""
+"""The settings of a run: the only list of them, for Python, the command line, settings.yaml and ``--help``."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from holdfast.core.errors import UsageError
+from holdfast.core.registry import nearest
 
-# These change where and how fast a run computes, not what: a run may be resumed with others.
-FREE_TO_CHANGE = frozenset({"out", "workers", "cache", "cache_dir"})
+RECORDED = "recorded"
+"""Key of settings.yaml under which facts stand that are not settings: versions, the resolved network."""
+
+
+def _option(default: Any, doc: str, group: str, *, compared: bool = True, **bounds: Any) -> Any:
+    """A setting; ``compared`` says whether two runs that differ in it are different runs."""
+    return Field(default, description=doc, json_schema_extra={"group": group, "compared": compared}, **bounds)
 
 
 class Settings(BaseModel):
-    """Settings of one run; the defaults for small data were chosen on validation parts (docs/defaults.md)."""
+    """What a run is asked to do. Unknown names and values out of range are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
-    data: Path = Field(description="folder of images: train/val/test class folders, or class folders alone")
-    out: Path = Field(Path("runs/train"), description="run folder")
-    model: str = Field("timm:resnet50", description="network: timm:NAME, torchvision:NAME, or a bare name")
-    weights: Path | None = Field(None, description="local weight file (safetensors, or a pickle of tensors only)")
-    pretrained: bool = Field(True, description="start from the hub's weights where no file is given")
-    method: str = Field("l2_sp", description="regularisation, e.g. 'ptr(R=3)+l2_sp'; 'plain' for none")
-    epochs: int = Field(30, ge=1, description="passes over the training part")
-    batch_size: int = Field(20, ge=1, description="images per step and device")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimiser")
-    lr: float = Field(1e-3, gt=0, description="learning rate of the pre-trained body")
-    head_lr: float | None = Field(1e-2, gt=0, description="learning rate of the new head; as --lr where not given")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(1e-4, ge=0, description="decay of weights that no penalty owns")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate over the run")
-    bn: Literal["frozen", "train"] = Field("frozen", description="batch-norm statistics: kept, or updated")
-    image_size: int | None = Field(None, ge=8, description="side of the input in pixels; the network's own by default")
-    augment: bool = Field(True, description="random resized crops and mirroring in training")
-    class_weights: Literal["none", "balanced"] = Field("none", description="weights of the classes in the loss")
-    samples_per_class: int | None = Field(None, ge=1, description="use only this many training images per class")
-    val_fraction: float = Field(0.2, gt=0, lt=1, description="part held out for validation where there is none")
-    test_fraction: float = Field(0.2, ge=0, lt=1, description="part held out for testing in a folder of classes")
-    strict: bool = Field(False, description="an unreadable image is an error instead of being skipped")
-    keep: Literal["last", "best"] = Field("last", description="weights to keep: last epoch's, or best on validation")
-    early_stopping: int | None = Field(
-        None, ge=1, description="stop after this many validations without progress; keeps the best"
+    data: Path = _option(..., "folder of images: train/val/test with class folders, or class folders alone", "Data")
+    image_size: int | None = _option(None, "side of the input in pixels; none takes the network's own", "Data", ge=8)
+    samples_per_class: int | None = _option(None, "training pictures to use of each class; none: all", "Data", ge=1)
+    val_fraction: float = _option(0.2, "share held out for validation where there is no val folder", "Data", ge=0, lt=1)
+    test_fraction: float = _option(0.2, "share held out for testing where the data come unsplit", "Data", ge=0, lt=1)
+    augment: bool = _option(True, "random crops and mirroring of training pictures", "Data")
+    strict: bool = _option(False, "an unusable picture is an error instead of being skipped", "Data")
+    cache: Literal["ram", "disk", "off"] = _option("ram", "where decoded pictures are kept", "Data", compared=False)
+    cache_dir: Path | None = _option(None, "folder of the disk cache; none: in the run folder", "Data", compared=False)
+
+    model: str = _option("resnet50", "network: timm:NAME, torchvision:NAME or a bare name", "Network")
+    weights: Path | None = _option(None, "local weight file, safetensors or a pickle of tensors", "Network")
+    pretrained: bool = _option(True, "fetch published weights where no file is given", "Network")
+    drop_rate: float | None = _option(None, "dropout before the head; none: the network's own", "Network", ge=0, lt=1)
+    bn: Literal["frozen", "train"] = _option("frozen", "batch-norm statistics: kept, or of each batch", "Network")
+
+    method: str = _option("plain", "regularisation, e.g. 'l2_sp(alpha=0.1)+ptr(R=3)'", "Training")
+    epochs: int = _option(30, "passes over the training pictures", "Training", ge=1)
+    batch_size: int = _option(20, "pictures per batch and device", "Training", ge=1)
+    accumulate: int = _option(1, "batches whose gradients make up one step", "Training", ge=1)
+    optimizer: Literal["sgd", "adamw"] = _option("sgd", "optimiser", "Training")
+    lr: float = _option(1e-3, "learning rate of the pre-trained layers", "Training", gt=0)
+    head_lr: float | None = _option(1e-2, "learning rate of the new head; none takes lr", "Training", gt=0)
+    momentum: float = _option(0.9, "momentum of SGD", "Training", ge=0, lt=1)
+    weight_decay: float = _option(1e-4, "decay of weights that no penalty owns", "Training", ge=0)
+    schedule: Literal["cosine", "constant"] = _option("cosine", "course of the learning rates", "Training")
+    class_weights: Literal["none", "balanced"] = _option("none", "weights of the classes in the loss", "Training")
+    keep: Literal["best", "last"] = _option("best", "weights to keep: best on validation, or of the end", "Training")
+    early_stopping: int | None = _option(None, "stop after so many epochs without improvement", "Training", ge=1)
+    val_every: int = _option(1, "epochs between validations; 0 validates at the end alone", "Training", ge=0)
+    seed: int = _option(0, "of split, subset, head, order, augmentation and method", "Training", ge=0, lt=2**31)
+
+    precision: Literal["32", "bf16", "fp16"] = _option("32", "arithmetic: float32, or mixed with 16 bits", "Machine")
+    devices: int = _option(1, "number of devices, or of processes on the CPU", "Machine", ge=1)
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "kind of device", "Machine", compared=False)
+    strategy: str = _option("auto", "Lightning's, for several devices, e.g. ddp", "Machine", compared=False)
+    threads: int | None = _option(None, "CPU threads per process; none: torch's", "Machine", compared=False, ge=1)
+    workers: int = _option(0, "processes that load pictures; 0: none of their own", "Machine", compared=False, ge=0)
+
+    checkpoint_every: int | None = _option(
+        None, "epochs between checkpoints; none: at most one in 30 seconds; 0: never", "Output", compared=False, ge=0
     )
-    val_every: int | None = Field(None, ge=1, description="epochs between validations; by default as costs allow")
-    seed: int = Field(0, ge=0, description="of the split, the head, the order, the augmentation and the methods")
-    precision: Literal["32", "bf16", "fp16"] = Field("32", description="arithmetic: full, or mixed with bf16 or fp16")
-    accelerator: str = Field("auto", description="Lightning's accelerator: auto, cpu, gpu, …")
-    devices: int = Field(1, ge=1, description="number of devices")
-    strategy: str = Field("auto", description="Lightning's strategy for several devices: auto, ddp, …")
-    threads: int | None = Field(None, ge=1, description="CPU threads; torch's own choice by default")
-    workers: int = Field(0, ge=0, description="processes that load images")
-    cache: Literal["ram", "disk", "off"] = Field("ram", description="where decoded images are kept")
-    cache_dir: Path | None = Field(None, description="folder of the disk cache")
+    tensorboard: bool = _option(True, "write TensorBoard event files too", "Output", compared=False)
+    progress: Literal["auto", "bar", "lines", "off"] = _option("auto", "what is shown", "Output", compared=False)
+    out: Path | None = _option(
+        None, "run folder; none: runs/ and a name made of the settings", "Output", compared=False
+    )
 
-    @property
-    def keeps_best(self) -> bool:
-        """Whether the best epoch on validation is kept."""
-        return self.keep == "best" or self.early_stopping is not None
+    NOT_WRITTEN: ClassVar[frozenset[str]] = frozenset({"out", "progress"})
+    """Settings that say nothing about the run itself and are not written down in its folder."""
 
-    def dump(self) -> dict[str, Any]:
-        """The settings as plain values."""
-        return self.model_dump(mode="json")
+    @field_validator("*", mode="before")
+    @classmethod
+    def _none_in_words(cls, value: Any, info: Any) -> Any:
+        if info.field_name == "class_weights":  # where none is a word of its own
+            return "none" if value is None else value
+        return None if isinstance(value, str) and value.lower() == "none" else value
 
-    def differences(self, other: Settings) -> list[str]:
-        """Fields whose values decide the result and are not the same, ``name: here → there``."""
-        mine, theirs = self.dump(), other.dump()
-        return [f"{k}: {mine[k]} → {theirs[k]}" for k in mine if k not in FREE_TO_CHANGE and mine[k] != theirs[k]]
+    @field_validator("data", "weights", "cache_dir", "out")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Settings from values by name.
+
+        Raises:
+            UsageError: an unknown name, a value of another type or out of range; the first one, in one line.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UsageError(_in_words(error, list(cls.model_fields))) from None
+
+    @classmethod
+    def read(cls, file: Path, **changes: Any) -> Self:
+        """Settings from a settings.yaml, with changes.
+
+        Raises:
+            UsageError: the file is missing or no settings file, or a value is refused.
+        """
+        return cls.of(**{**read_yaml(file)[0], **changes})
+
+    def to_yaml(self, recorded: dict[str, Any]) -> str:
+        """The text of settings.yaml: every setting, then the facts under ``recorded``."""
+        values = self.model_dump(mode="json", exclude=set(self.NOT_WRITTEN))
+        return yaml.safe_dump({**values, RECORDED: recorded}, sort_keys=False, allow_unicode=True)
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that make two runs different ones."""
+        values = self.model_dump(mode="json")
+        return {name: values[name] for name, field in type(self).model_fields.items() if extra(field)["compared"]}
+
+    def folder(self) -> Path:
+        """The run folder: ``out``, or a name in ``runs`` that the same settings give again."""
+        if self.out is not None:
+            return self.out
+        key = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
+        words = [self.data.name, self.model.rpartition(":")[2], self.method, f"s{self.seed}"]
+        name = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word).strip("_")[:32] for word in words)
+        return Path("runs").absolute() / f"{name}-{key}"
 
 
-def make_settings(values: dict[str, Any]) -> Settings:
-    """Settings from plain values, with paths made absolute.
+def extra(field: Any) -> dict[str, Any]:
+    """What ``_option`` noted beside a field: ``group`` and ``compared``."""
+    noted = field.json_schema_extra
+    assert isinstance(noted, dict)
+    return noted
+
+
+def read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and recorded facts of a settings.yaml, unchecked.
 
     Raises:
-        UsageError: an unknown name, a wrong type or a value out of range; one line that names it.
+        UsageError: the file is missing, unreadable or holds no names with values.
     """
     try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
-        if first["type"] == "extra_forbidden":
-            from holdfast.core.registry import nearest
-
-            raise UsageError(f"unknown setting {name!r}{nearest(name, list(Settings.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise UsageError(f"{name.replace('_', '-')}: {first['msg'][0].lower()}{first['msg'][1:]}{given}") from None
-    paths = {
-        k: v.expanduser().absolute() for k in ("data", "out", "weights", "cache_dir") if (v := getattr(settings, k))
-    }
-    return settings.model_copy(update=paths)
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the settings {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError(f"{file} holds no settings by name; expected lines such as 'epochs: 30'")
+    recorded = content.pop(RECORDED, {})
+    return content, recorded if isinstance(recorded, dict) else {}
 
 
-def read_settings(file: Path) -> dict[str, Any]:
-    """Values from a settings file that a run has written, versions left out.
-
-    Raises:
-        UsageError: no such file, or no mapping in it.
-    """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the settings file {file}: {error}") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"{file} holds no settings: expected lines such as 'model: timm:resnet50'")
-    return {k: v for k, v in values.items() if k != "versions"}
+def _in_words(error: ValidationError, names: list[str]) -> str:
+    """The first thing wrong, in one line."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "settings"
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}{nearest(name, names)}"
+    if first["type"] == "missing":
+        return f"the setting {name!r} is missing"
+    wanted = first["msg"].removeprefix("Input ").rstrip(".")
+    return f"{name}: {wanted}, got {first['input']!r}"

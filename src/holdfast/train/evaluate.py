@@ -1,0 +1,99 @@
+"""Predictions of a network on labelled pictures, and predictions.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from holdfast.data.augment import normalise
+from holdfast.data.index import Sample
+from holdfast.models.preprocessing import Preprocessing
+from holdfast.train.metrics import measures
+
+TOP = 5
+"""Classes whose probabilities are written down."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of the pictures of one part.
+
+    Attributes:
+        part: ``val`` or ``test``.
+        samples: the pictures, in order.
+        log_probabilities: shape (N, K), on the CPU.
+    """
+
+    part: str
+    samples: Sequence[Sample]
+    log_probabilities: Tensor
+
+    def measures(self) -> dict[str, float]:
+        """Figures by name, see ``holdfast.train.metrics.measures``."""
+        return measures(self.log_probabilities, torch.tensor([s.label for s in self.samples]))
+
+
+@torch.no_grad()
+def predict_batches(
+    model: nn.Module, batches: Any, preprocessing: Preprocessing, device: torch.device, precision: str = "32"
+) -> Tensor:
+    """Log-probabilities of all batches, shape (N, K), on the CPU.
+
+    Ten crops, (B, 10, 3, S, S), are averaged as probabilities.
+
+    Args:
+        model: on the device, in evaluation mode.
+        batches: yields uint8 pictures first.
+        preprocessing: mean and std of the network.
+        device: of the model.
+        precision: of the run; 16-bit kinds use autocast.
+    """
+    found = []
+    with autocast(device, precision):
+        for batch in batches:
+            x = normalise(batch[0].to(device, non_blocking=True), preprocessing.mean, preprocessing.std)
+            crops = x.shape[1] if x.ndim == 5 else 1
+            logits = model(x.flatten(0, 1) if crops > 1 else x).float()
+            log_p = logits.log_softmax(1)
+            if crops > 1:
+                log_p = log_p.unflatten(0, (-1, crops)).exp().mean(1).log()
+            found.append(log_p.cpu())
+    return torch.cat(found)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """The arithmetic of a run."""
+    if precision == "32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+def top_classes(log_probabilities: Tensor, classes: Sequence[str]) -> list[list[tuple[str, float]]]:
+    """The most probable classes of each picture with their probabilities, at most ``TOP``."""
+    values, order = log_probabilities.exp().topk(min(TOP, len(classes)), dim=1)
+    return [
+        [(classes[k], p) for k, p in zip(ks, ps, strict=True)]
+        for ks, ps in zip(order.tolist(), values.tolist(), strict=True)
+    ]
+
+
+def as_csv(parts: Mapping[str, Predictions], classes: Sequence[str]) -> str:
+    """Rows of part, path, true, predicted, confidence, and the top classes with their probabilities."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = range(1, min(TOP, len(classes)) + 1)
+    tops = [name for rank in ranks for name in (f"class_{rank}", f"probability_{rank}")]
+    writer.writerow(["part", "path", "true", "predicted", "confidence", *tops])
+    for part, predictions in parts.items():
+        rows = zip(predictions.samples, top_classes(predictions.log_probabilities, classes), strict=True)
+        for sample, top in rows:
+            cells = [cell for name, p in top for cell in (name, f"{p:.6f}")]
+            writer.writerow([part, sample.path, classes[sample.label], top[0][0], f"{top[0][1]:.6f}", *cells])
+    return text.getvalue()

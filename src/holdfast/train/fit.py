@@ -1,0 +1,117 @@
+"""One call from a folder of pictures to a trained network: what the command line uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from holdfast.core.errors import DataError
+from holdfast.train.result import Result
+from holdfast.train.run_folder import RunFolder, write_text
+from holdfast.train.settings import Settings
+from holdfast.train.versions import versions
+
+if TYPE_CHECKING:
+    from holdfast.train.plan import Plan
+
+
+def fit(data: str | Path, **settings: Any) -> Result:
+    """Fine-tune a network on a folder of pictures.
+
+    The same call again resumes an interrupted run, and returns at once where it is finished.
+
+    Args:
+        data: folder with train/val/test class folders, or class folders alone.
+        settings: any of ``holdfast.train.settings.Settings``, such as ``model``, ``method``, ``epochs``, ``out``.
+
+    Raises:
+        HoldfastError: something the caller can mend; the message says how.
+        KeyboardInterrupt: stopped by a signal; the run can be resumed.
+    """
+    return run(Settings.of(data=data, **settings))
+
+
+def run(settings: Settings, console: Console | None = None) -> Result:
+    """``fit`` from checked settings, telling a console what happens."""
+    console = console or Console(stderr=True, quiet=settings.progress == "off")
+    folder = RunFolder(settings.folder())
+    if folder.claim(settings) == "finished":
+        console.print(f"finished already: {folder.path} (another folder with --out trains anew)", soft_wrap=True)
+        _report(folder)
+        return Result.read(folder.path)
+    with folder.lock() if leads() else nullcontext(), limited(settings.threads):
+        from holdfast.train.plan import make_plan
+        from holdfast.train.training import execute
+
+        with console.status("reading the pictures"):
+            plan = make_plan(settings)
+        if leads():
+            write_down(plan, folder)
+            for line in plan.describe():
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
+        result = execute(plan, folder, console)
+    if leads():
+        _report(folder)
+    return result
+
+
+def leads() -> bool:
+    """Whether this process writes: the only one, or the first of several."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+@contextmanager
+def limited(threads: int | None) -> Iterator[None]:
+    """Use this many threads within the block."""
+    if threads is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def write_down(plan: Plan, folder: RunFolder) -> None:
+    """Write settings and split of a new run; check those of one that goes on.
+
+    Raises:
+        DataError: the pictures are not those the run began with.
+    """
+    from holdfast.data.folder import load_split, save_split
+
+    if folder.split.is_file() and folder.settings.is_file():
+        written = load_split(folder.split)
+        if (written.classes, written.parts) != (plan.index.classes, plan.index.parts):
+            raise DataError(
+                f"the pictures in {plan.index.root} have changed since {folder.path} was begun; choose --out"
+            )
+        return
+    save_split(plan.index, folder.split)
+    source = plan.built.source
+    recorded = {
+        "model": plan.built.name,
+        "method": str(plan.methods),
+        "image_size": plan.size,
+        "weights_from": None if source is None else source.location,
+        "weights_sha256": None if source is None else source.sha256,
+        "versions": versions(),
+    }
+    write_text(folder.settings, plan.settings.to_yaml(recorded))
+
+
+def _report(folder: RunFolder) -> None:
+    """Write the report of a finished run, where it is missing."""
+    if not folder.report.is_file():
+        from holdfast.report.run import write_run_report
+
+        write_run_report(folder.path)

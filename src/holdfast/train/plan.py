@@ -1,0 +1,129 @@
+"""What a run will do, known before it begins: pictures, network, methods, steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from holdfast.core.compose import Composition, compose
+from holdfast.core.errors import DataError, UsageError
+from holdfast.data.augment import eval_side
+from holdfast.data.folder import scan
+from holdfast.data.index import PARTS, FolderIndex
+from holdfast.data.loader import last_batch_note
+from holdfast.data.walk import UNSPLIT, Tree, read_tree
+from holdfast.models.build import Built, build
+from holdfast.train.settings import Settings
+
+if TYPE_CHECKING:
+    from holdfast.data.examine import Progress
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a run, ready to be put together.
+
+    Attributes:
+        settings: as asked for.
+        methods: not bound yet.
+        index: the scanned pictures, those that were decoded on the way included.
+        built: the network at its starting point.
+    """
+
+    settings: Settings
+    methods: Composition
+    index: FolderIndex
+    built: Built
+
+    @property
+    def size(self) -> int:
+        """Side of the network's input, in pixels."""
+        return self.built.preprocessing.size
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Training batches of each device in an epoch."""
+        n, s = len(self.index.parts["train"]), self.settings
+        per_device = -(-n // s.devices)
+        left_out = last_batch_note(n, s.batch_size, world=s.devices) is not None
+        return -(-per_device // s.batch_size) - int(left_out)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in an epoch."""
+        return -(-self.batches_per_epoch // self.settings.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps_per_epoch * self.settings.epochs
+
+    @property
+    def validates(self) -> bool:
+        """Whether there are pictures to validate on."""
+        return "val" in self.index.parts
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best epoch on the validation part is kept."""
+        return self.settings.keep == "best" and self.validates and self.settings.val_every > 0
+
+    def describe(self) -> Iterator[str]:
+        """What will happen, one line each."""
+        s, built, index = self.settings, self.built, self.index
+        counts = ", ".join(f"{part} {len(index.parts[part])}" for part in PARTS if part in index.parts)
+        yield f"data       {index.root}: {len(index.classes)} classes, pictures: {counts}"
+        for note in index.notes:
+            yield f"           {note}"
+        start = "nothing (random weights)" if built.source is None else f"{built.source.kind} {built.source.location}"
+        yield f"network    {built.name} at {self.size} px, from {start}"
+        for note in built.notes:
+            yield f"           {note}"
+        yield f"head       {built.head.head}: {built.head.in_features} → {built.head.out_features}; rep at {built.head.rep}"
+        yield f"method     {self.methods}"
+        rates = f"lr {s.lr:g}, head {s.head_lr or s.lr:g}, weight decay {s.weight_decay:g}, {s.schedule}"
+        yield f"optimiser  {s.optimizer}, {rates}; batch norm {s.bn}"
+        batch = f"{s.batch_size}" + (f" × {s.devices} devices" if s.devices > 1 else "")
+        batch += f" × {s.accumulate} accumulated" if s.accumulate > 1 else ""
+        yield f"steps      {s.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
+        kept = "of the best validation accuracy" if self.keeps_best else "of the last epoch"
+        yield f"keeps      the weights {kept}; the test part is used once, at the end"
+
+
+def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
+    """Understand the method, build the network and read the pictures, in the order of what fails soonest.
+
+    Raises:
+        UsageError: a method, a network or a number is not understood.
+        DataError: the pictures cannot be used.
+        ModelError: the network cannot be used.
+    """
+    methods = compose(settings.method)
+    files, _ = read_tree(Tree(settings.data))
+    named = files["train"] if "train" in files else files.get(UNSPLIT, {})
+    built = build(
+        settings.model,
+        max(1, len(named)),
+        weights=settings.weights,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size,
+        drop_rate=settings.drop_rate,
+        seed=settings.seed,
+    )
+    index = scan(
+        settings.data,
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+        samples_per_class=settings.samples_per_class,
+        strict=settings.strict,
+        side=None if settings.cache == "off" else eval_side(built.preprocessing.size, built.preprocessing.crop),
+        progress=progress,
+    )
+    if len(index.classes) != built.head.out_features:
+        raise DataError(f"{settings.data} changed while it was read: repeat the command")
+    plan = Plan(settings, methods, index, built)
+    if settings.early_stopping is not None and not (plan.validates and settings.val_every):
+        raise UsageError("early_stopping needs validation pictures and val_every >= 1")
+    return plan

@@ -1,0 +1,206 @@
+"""Training one plan on Lightning's Trainer, from the last checkpoint on, and all that follows."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from holdfast.adapters.lightning import HoldfastCallback
+from holdfast.core.errors import UsageError
+from holdfast.data.index import class_weights
+from holdfast.train.checkpoint import AtomicIO, Keeper, load
+from holdfast.train.datamodule import Pictures, loaders_of
+from holdfast.train.evaluate import Predictions, as_csv, predict_batches
+from holdfast.train.export import save_preprocessing, save_weights
+from holdfast.train.guard import FiniteLoss, Interrupted, stoppable
+from holdfast.train.history import History
+from holdfast.train.module import Classifier
+from holdfast.train.plan import Plan
+from holdfast.train.progress import Shown
+from holdfast.train.quiet import quiet
+from holdfast.train.result import Result
+from holdfast.train.run_folder import RunFolder, write_json, write_text
+from holdfast.train.versions import versions
+
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Run:
+    """One run's parts around Lightning's Trainer.
+
+    Args:
+        plan: what to do.
+        folder: where everything goes.
+        console: told of what happens.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, console: Console) -> None:
+        s = plan.settings
+        self.plan, self.folder, self.console = plan, folder, console
+        self.methods = HoldfastCallback(
+            plan.methods,
+            head=plan.built.head.head,
+            seed=s.seed,
+            total_steps=plan.total_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+        )
+        self.history = History(folder, seed=s.seed, patience=s.early_stopping)
+        self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
+        weights = class_weights(plan.index) if s.class_weights == "balanced" else None
+        self.module = Classifier(plan.built.model, plan.methods, s, plan.total_steps, weights)
+
+    def trainer(self) -> Trainer:
+        """Lightning's Trainer with our callbacks and without its words.
+
+        Raises:
+            UsageError: there is no such device or strategy, or fp16 on a device without it.
+        """
+        s = self.plan.settings
+        shown = Shown(self.plan, self.history, self.console, s.progress)
+        try:
+            trainer = Trainer(
+                accelerator=s.accelerator,
+                devices=s.devices,
+                strategy=s.strategy,
+                precision=_PRECISIONS[s.precision],
+                max_epochs=s.epochs,
+                accumulate_grad_batches=s.accumulate,
+                check_val_every_n_epoch=s.val_every or None,
+                limit_val_batches=None if self.plan.validates and s.val_every else 0,
+                num_sanity_val_steps=0,
+                callbacks=[self.methods, FiniteLoss(self.folder, self.history), self.history, shown, self.keeper],
+                plugins=[AtomicIO()],
+                logger=TensorBoardLogger(self.folder.path, name="logs", version="") if s.tensorboard else False,
+                use_distributed_sampler=False,
+                deterministic="warn" if s.accelerator in ("auto", "cuda") and torch.cuda.is_available() else None,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+            )
+        except (MisconfigurationException, ValueError, RuntimeError) as error:
+            raise UsageError(f"devices: {' '.join(str(error).split())}") from error
+        if s.precision == "fp16" and trainer.strategy.root_device.type == "cpu":
+            raise UsageError("precision fp16 needs an accelerator; take bf16 or 32 on the CPU")
+        return trainer
+
+    def train(self) -> Trainer:
+        """Train from the last checkpoint, or from the start; leaves the kept weights in the network."""
+        trainer = self.trainer()
+        device = trainer.strategy.root_device
+        self.console.print(f"device     {_name(device)}, precision {self.plan.settings.precision}", highlight=False)
+        checkpoint = load(self.folder.last) if self.folder.last.is_file() else None
+        if checkpoint is not None:
+            self.history.load_state_dict(checkpoint["callbacks"][self.history.state_key])
+            self.console.print(f"resuming   after epoch {len(self.history.rows)}", highlight=False)
+            if self.history.stopped or len(self.history.rows) >= self.plan.settings.epochs:
+                self._restore(checkpoint)
+                return trainer
+        trainer.fit(self.module, datamodule=Pictures(self.plan, self.folder.path / "cache"), ckpt_path=self._last())
+        return trainer
+
+    def _last(self) -> str | None:
+        return str(self.folder.last) if self.folder.last.is_file() else None
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """What training would have left, from its final checkpoint."""
+        network, states = self.module.model, checkpoint["callbacks"]
+        plan = self.plan
+        plan.methods.prepare(
+            network,
+            plan.built.head.head,
+            total_steps=plan.total_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            seed=plan.settings.seed,
+        )
+        plan.methods.load_state_dict(states[self.methods.state_key])
+        kept = states[self.keeper.state_key]["kept"]
+        prefix = "model."
+        last = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        network.load_state_dict(last if kept is None else kept)
+        plan.methods.on_fit_end(network)
+
+    def finish(self, device: torch.device, began: float) -> dict[str, Any]:
+        """Measure the kept weights, once, and write everything that the run leaves."""
+        plan, folder = self.plan, self.folder
+        network = self.module.model
+        save_weights(network, folder.model)
+        parts = self._predictions(network, device)
+        figures: dict[str, Any] = {
+            f"{part}.{name}": value for part, found in parts.items() for name, value in found.measures().items()
+        }
+        figures |= {f"{part}.images": len(samples) for part, samples in plan.index.parts.items()}
+        figures |= {
+            "epochs": len(self.history.rows),
+            "kept_epoch": self.history.best_epoch if plan.keeps_best else len(self.history.rows),
+            "seconds": round(time.monotonic() - began + self.history.seconds_before, 3),
+            "peak_memory_mb": round(_peak_memory(device), 1),
+            "model": plan.built.name,
+            "method": str(plan.methods),
+            "device": _name(device),
+            **{f"versions.{name}": version for name, version in versions().items()},
+        }
+        lines = save_preprocessing(plan.built, plan.index.classes, folder)
+        write_text(folder.predictions, as_csv(parts, plan.index.classes))
+        write_json(folder.result, figures)
+        self.console.print(f"written to {folder.path}; load the network with", soft_wrap=True, highlight=False)
+        for line in lines:
+            self.console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
+        return figures
+
+    def _predictions(self, network: torch.nn.Module, device: torch.device) -> dict[str, Predictions]:
+        plan = self.plan
+        network.to(device).eval()
+        loaders = loaders_of(plan, self.folder.path / "cache")
+        precision, preprocessing = plan.settings.precision, plan.built.preprocessing
+        return {
+            part: Predictions(
+                part, plan.index.parts[part], predict_batches(network, loaders[part], preprocessing, device, precision)
+            )
+            for part in ("val", "test")
+            if part in loaders
+        }
+
+
+def execute(plan: Plan, folder: RunFolder, console: Console) -> Result:
+    """Train, measure, write; on all ranks, of which the first one writes.
+
+    Raises:
+        HoldfastError: something the caller can mend.
+        KeyboardInterrupt: stopped by a signal.
+    """
+    began = time.monotonic()
+    run = Run(plan, folder, console)
+    try:
+        with stoppable(), quiet():
+            trainer = run.train()
+            figures = run.finish(trainer.strategy.root_device, began) if trainer.is_global_zero else {}
+            return Result(folder.path, trainer.strategy.broadcast(figures))
+    except Interrupted as signal:
+        done = f"epoch {len(run.history.rows)}" if run.history.rows else "no epoch yet"
+        raise KeyboardInterrupt(
+            f"{signal} after {done} of {plan.settings.epochs}; the same command goes on from the last checkpoint"
+        ) from None
+    finally:
+        plan.methods.remove()
+
+
+def _name(device: torch.device) -> str:
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Highest use so far, in MiB: of the device, or of the process where that is the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
