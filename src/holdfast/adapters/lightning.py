@@ -26,7 +26,6 @@ class HoldfastCallback(Callback):
         total_steps: optimiser steps of the whole training; the trainer's where None.
         steps_per_epoch: optimiser steps per epoch; the trainer's where None.
         seed: of all random numbers that the methods draw.
-        figures: log ``methods.log`` as often as the trainer logs.
     """
 
     def __init__(
@@ -38,10 +37,9 @@ class HoldfastCallback(Callback):
         total_steps: int | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
-        figures: bool = True,
     ) -> None:
         self.methods = compose(methods) if isinstance(methods, str) else methods
-        self._path, self._head, self._seed, self._figures = network, head, seed, figures
+        self._path, self._head, self._seed = network, head, seed
         self._total, self._per_epoch = total_steps, steps_per_epoch
         self._network: nn.Module | None = None
         self._inner: Any = None
@@ -56,8 +54,8 @@ class HoldfastCallback(Callback):
         if network is not self._network:
             total = _finite(trainer.estimated_stepping_batches)  # makes the loader too, which the next line needs
             epoch = self._per_epoch or _finite(trainer.num_training_batches / trainer.accumulate_grad_batches)
-            steps = {"total_steps": self._total or total, "steps_per_epoch": epoch}
-            self.methods.prepare(network, self._head, **steps, seed=self._seed)
+            total = self._total or total
+            self.methods.prepare(network, self._head, total_steps=total, steps_per_epoch=epoch, seed=self._seed)
             self._network, self._inner = network, None
         if self._inner is None:
             self._inner = pl_module.training_step
@@ -78,9 +76,9 @@ class HoldfastCallback(Callback):
             self.methods.calibrate(trainer.train_dataloader)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Tell the methods; they act only where the optimiser stepped."""
+        """Tell the methods, which act only where the optimiser stepped; log their figures as often as the trainer logs."""
         self.methods.step(trainer.optimizers[0])
-        if self._figures and trainer.global_step % trainer.log_every_n_steps == 0:
+        if trainer.global_step % trainer.log_every_n_steps == 0:
             pl_module.log_dict(self.methods.log)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,100 @@
+"""The methods inside the Hugging Face Trainer: a subclass (extra ``[hf]``)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from holdfast.core.compose import Composition, compose
+from holdfast.core.errors import StartingPointError, UsageError
+
+try:
+    from transformers import Trainer, TrainerCallback
+    from transformers.trainer_utils import get_last_checkpoint, has_length
+except ImportError as error:
+    raise UsageError('the Hugging Face adapter needs transformers: pip install "holdfast[hf]"') from error
+
+
+class HoldfastTrainer(Trainer):
+    """``transformers.Trainer`` with the methods, for classifiers whose batches carry ``labels``.
+
+    The task loss J is the cross-entropy, or the batch mean that ``compute_loss_func(outputs, labels)`` returns. Under
+    accumulation a micro-batch weighs what it has of labels. Checkpoints hold the methods' state, the start included.
+
+    Args:
+        methods: what to train with.
+        head: module path of the new head; found where None.
+        head_lr: the head's learning rate; ``args.learning_rate`` where None.
+    """
+
+    def __init__(
+        self, *args: Any, methods: Composition | str, head: str | None = None, head_lr: float | None = None, **rest: Any
+    ) -> None:
+        self.methods = compose(methods) if isinstance(methods, str) else methods
+        self._head, self._head_lr, self._task_loss = head, head_lr, rest.pop("compute_loss_func", None)
+        super().__init__(*args, compute_loss_func=self._loss, **rest)
+        if getattr(self, "optimizer", None) is not None or self.model_init is not None:
+            raise UsageError("pass a model, and optimizer_cls_and_kwargs=(cls, {...}) instead of a made optimiser")
+        self.model_accepts_loss_kwargs = False  # the loss is ours, not the model's
+        follow = TrainerCallback()
+        follow.on_optimizer_step = lambda *_, optimizer, **__: self.methods.step(optimizer)
+        self.add_callback(follow)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Prepare the network, restore the methods where a checkpoint is given, train."""
+        loader, every = self.get_train_dataloader(), self.args.gradient_accumulation_steps
+        epoch = math.ceil(len(loader) / every) if has_length(loader) else 0
+        total = self.args.max_steps if self.args.max_steps > 0 else math.ceil(self.args.num_train_epochs * epoch)
+        self.methods.prepare(self.model, self._head, total_steps=total, steps_per_epoch=epoch, seed=self.args.seed)
+        path = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
+        if not path:
+            self.methods.calibrate(_Pairs(loader))
+        elif (saved := Path(path, "holdfast.pt")).is_file():
+            self.methods.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
+        else:
+            raise StartingPointError(f"no holdfast.pt in {path}: HoldfastTrainer did not write that checkpoint")
+        result = super().train(resume_from_checkpoint, *args, **kwargs)
+        self.methods.on_fit_end(self.model)
+        return result
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """The optimiser that the arguments name, on the methods' parameter groups."""
+        cls, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        rates = self.args.learning_rate, self._head_lr
+        self.optimizer = cls(self.methods.param_groups(self.model, *rates, self.args.weight_decay), **options)
+        return self.optimizer
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Let the methods transform a training batch, then the loss as ever."""
+        index, name = inputs.pop("index", None), _input_name(inputs)
+        if torch.is_grad_enabled():
+            x, y = self.methods.on_batch(inputs[name], inputs["labels"], index)
+            inputs = {**inputs, name: x, "labels": y}
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the weights, and in a checkpoint the methods' state."""
+        super().save_model(output_dir, _internal_call)
+        if _internal_call and self.args.should_save:
+            torch.save(self.methods.state_dict(), Path(str(output_dir), "holdfast.pt"))
+
+    def _loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        entropy = torch.nn.functional.cross_entropy
+        task = self._task_loss(outputs, labels) if self._task_loss else entropy(outputs["logits"], labels)
+        share = 1 if num_items_in_batch is None else num_items_in_batch / labels.ne(-100).sum()
+        return self.methods.loss(task) / share
+
+
+def _input_name(inputs: dict[str, Any]) -> str:
+    return next(name for name in inputs if name not in ("labels", "index"))
+
+
+class _Pairs:
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __iter__(self) -> Any:
+        return ((inputs[_input_name(inputs)], inputs["labels"]) for inputs in self._loader)
