@@ -76,7 +76,7 @@ class HoldfastCallback(Callback):
             self.methods.calibrate(trainer.train_dataloader)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Tell the methods, which act only where the optimiser stepped; log their figures as often as the trainer logs."""
+        """Tell the methods, who act only where the optimiser stepped, and log their figures when the trainer logs."""
         self.methods.step(trainer.optimizers[0])
         if trainer.global_step % trainer.log_every_n_steps == 0:
             pl_module.log_dict(self.methods.log)
