@@ -66,6 +66,7 @@ class Clock:
         total = None if self._sum is None else self._sum.detach().cpu().clone()
         return {
             "step": self.step,
+            "micro": self.micro,  # not 0 after a skipped step
             "epoch_loss": self.epoch_loss,
             "head_resets": self.head_resets,
             "sum": total,
@@ -74,5 +75,6 @@ class Clock:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
-        self.step, self.epoch_loss, self.head_resets = saved["step"], saved["epoch_loss"], saved["head_resets"]
-        self._sum, self._count, self.micro = saved["sum"], saved["count"], 0
+        self.step, self.micro = saved["step"], saved["micro"]
+        self.epoch_loss, self.head_resets = saved["epoch_loss"], saved["head_resets"]
+        self._sum, self._count = saved["sum"], saved["count"]

@@ -1,0 +1,59 @@
+"""What lets an oracle and a method run side by side: the same draws, and a comparison of whole trajectories."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from reference.networks import HEAD
+from reference.training import Trajectory, train
+from torch import Tensor, nn
+
+from holdfast.functional.noise import generator, uniform_targets
+from methods.loop import HEAD_LR, LR, Loop, assert_close, image_batches
+
+SEED = 0
+OPTIONS: dict[str, Any] = {"lr": LR, "head_lr": HEAD_LR, "momentum": 0.9}
+
+
+def batches():
+    """The loop's batches."""
+    return image_batches(3, 8)
+
+
+def ptr_targets(m: float, kind: str = "element", key: str = "ptr") -> Callable[[int, Tensor], Tensor]:
+    """The targets that PtR draws in each step of a run without accumulation."""
+
+    def at(step: int, rep: Tensor) -> Tensor:
+        return uniform_targets(rep.detach(), m, kind, generator("cpu", SEED, step, 0, key))
+
+    return at
+
+
+def rifle_draw(total: int, periods: int, std: float | None = None, key: str = "rifle") -> Callable[[int, Tensor], Tensor]:
+    """The weights that RIFLE draws at its k-th re-initialisation."""
+
+    def at(k: int, weight: Tensor) -> Tensor:
+        step = k * (total // periods)
+        drawn = torch.randn(weight.shape, generator=generator("cpu", SEED, step, key), dtype=weight.dtype)
+        return drawn * ((3 * weight.shape[1]) ** -0.5 if std is None else std)
+
+    return at
+
+
+def follow(text: str, make: Callable[[], nn.Module], oracle: Trajectory | dict[str, Any], steps: int = 8, **options) -> Loop:
+    """Run both and compare every parameter, every buffer and J after every step.
+
+    Args:
+        text: the methods.
+        make: gives the network.
+        oracle: its trajectory, or what ``reference.training.train`` needs to make it.
+        steps: their number.
+        options: of the loop.
+    """
+    if isinstance(oracle, dict):
+        oracle = train(make(), HEAD, batches(), steps=steps, **OPTIONS, **oracle)
+    loop = Loop(text, make, seed=SEED, **options)
+    for t in range(steps):
+        loop.train(1)
+        assert_close(loop.weights(), oracle.weights[t + 1] | oracle.buffers[t + 1], rtol=1e-9)
+    return loop
