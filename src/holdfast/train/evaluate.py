@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,9 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.data.augment import normalise
+from holdfast.data.augment import EvalTransform, TenCrop, eval_side, normalise
+from holdfast.data.cache import ImageStore
 from holdfast.data.index import Sample
+from holdfast.data.loader import ImageDataset, batches
 from holdfast.models.preprocessing import Preprocessing
+from holdfast.train.labelled import Labelled
+from holdfast.train.loaded import LoadedRun, device_named
 from holdfast.train.metrics import measures
 
 TOP = 5
@@ -26,7 +31,7 @@ class Predictions:
     """What a network says of the pictures of one part.
 
     Attributes:
-        part: ``val`` or ``test``.
+        part: ``train``, ``val`` or ``test``; empty for pictures that are of no part.
         samples: the pictures, in order.
         log_probabilities: shape (N, K), on the CPU.
     """
@@ -63,7 +68,7 @@ def predict_batches(
             logits = model(x.flatten(0, 1) if crops > 1 else x).float()
             log_p = logits.log_softmax(1)
             if crops > 1:
-                log_p = log_p.unflatten(0, (-1, crops)).exp().mean(1).log()
+                log_p = log_p.unflatten(0, (-1, crops)).logsumexp(1) - math.log(crops)
             found.append(log_p.cpu())
     return torch.cat(found)
 
@@ -84,16 +89,49 @@ def top_classes(log_probabilities: Tensor, classes: Sequence[str]) -> list[list[
     ]
 
 
+def columns_of_top(classes: Sequence[str]) -> list[str]:
+    """Names of the columns that ``cells_of_top`` fills."""
+    ranks = range(1, min(TOP, len(classes)) + 1)
+    return ["predicted", "confidence", *(name for rank in ranks for name in (f"class_{rank}", f"probability_{rank}"))]
+
+
+def cells_of_top(top: Sequence[tuple[str, float]]) -> list[str]:
+    """The predicted class with its probability, then all top classes with theirs."""
+    return [top[0][0], f"{top[0][1]:.6f}", *(cell for name, p in top for cell in (name, f"{p:.6f}"))]
+
+
 def as_csv(parts: Mapping[str, Predictions], classes: Sequence[str]) -> str:
     """Rows of part, path, true, predicted, confidence, and the top classes with their probabilities."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    ranks = range(1, min(TOP, len(classes)) + 1)
-    tops = [name for rank in ranks for name in (f"class_{rank}", f"probability_{rank}")]
-    writer.writerow(["part", "path", "true", "predicted", "confidence", *tops])
+    writer.writerow(["part", "path", "true", *columns_of_top(classes)])
     for part, predictions in parts.items():
         rows = zip(predictions.samples, top_classes(predictions.log_probabilities, classes), strict=True)
-        for sample, top in rows:
-            cells = [cell for name, p in top for cell in (name, f"{p:.6f}")]
-            writer.writerow([part, sample.path, classes[sample.label], top[0][0], f"{top[0][1]:.6f}", *cells])
+        writer.writerows([part, s.path, classes[s.label], *cells_of_top(top)] for s, top in rows)
     return text.getvalue()
+
+
+def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, device: str = "auto") -> Predictions:
+    """What a finished run's network says of labelled pictures, in float32.
+
+    Args:
+        run: the network with its preprocessing.
+        pictures: of the run's classes.
+        ten_crop: average the probabilities of ten crops of each picture instead of taking the centre's.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        DataError: a picture can no longer be read.
+        UsageError: no such device here.
+    """
+    where, p = device_named(device), run.preprocessing
+    transform = TenCrop(p.size, p.crop) if ten_crop else EvalTransform(p.size, p.crop)
+    side = eval_side(p.size, p.crop)
+    store = ImageStore.build(pictures.samples, pictures.root, side, cache="off")
+    loader = batches(ImageDataset(store, pictures.samples, transform), 8 if ten_crop else 64)
+    model = run.model.to(where)
+    try:
+        found = predict_batches(model, loader, p, where)
+    finally:
+        model.cpu()
+    return Predictions(pictures.part, pictures.samples, found)
