@@ -38,12 +38,13 @@ class Pictures(LightningDataModule):
     Args:
         plan: of the run.
         cache_dir: folder of the disk cache, where the settings name none.
+        epoch: the first to train, counted from 0.
     """
 
-    def __init__(self, plan: Plan, cache_dir: Path) -> None:
+    def __init__(self, plan: Plan, cache_dir: Path, epoch: int = 0) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._plan, self._cache_dir = plan, cache_dir
+        self._plan, self._cache_dir, self._epoch = plan, cache_dir, epoch
         self._loaders: dict[str, Loader] = {}
 
     def setup(self, stage: str) -> None:
@@ -53,9 +54,8 @@ class Pictures(LightningDataModule):
         self._loaders = loaders_of(self._plan, self._cache_dir, rank=rank, world=world)
 
     def train_dataloader(self) -> Loader:
-        """The training loader, at the epoch that comes next: loading processes start before Lightning says so."""
-        assert self.trainer is not None
-        set_epoch(self._loaders["train"], self.trainer.fit_loop.epoch_progress.current.processed)
+        """The training loader, at its first epoch: loading processes may start before Lightning knows where it is."""
+        set_epoch(self._loaders["train"], self._epoch)
         return self._loaders["train"]
 
     def val_dataloader(self) -> Any:

@@ -62,7 +62,7 @@ class History(Callback):
             self.best_epoch = len(self.rows)
         trainer.should_stop = trainer.should_stop or self.stopped
         if trainer.logger is not None:
-            trainer.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=len(self.rows))
+            trainer.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=trainer.global_step)
 
     @staticmethod
     def _order(row: Row) -> tuple[float, float]:

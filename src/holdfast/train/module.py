@@ -37,7 +37,7 @@ class Tally:
         self._sums = new if self._sums is None else self._sums + new
 
     def close(self, device: torch.device) -> dict[str, float]:
-        """Means over all ranks since the last call: ``loss``, ``nll``, ``accuracy``; empty where nothing was counted."""
+        """Means over all ranks since the last call: ``loss``, ``nll``, ``accuracy``; empty where there was nothing."""
         mine = torch.zeros(4, device=device) if self._sums is None else self._sums
         self._sums = None
         loss, nll, right, n = mean_over_ranks(mine).tolist()
@@ -73,7 +73,8 @@ class Classifier(LightningModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch."""
-        return self.model(x)
+        logits: Tensor = self.model(x)
+        return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> Tensor:
         """The task loss of one batch; the methods' part is added around this."""

@@ -80,7 +80,8 @@ class Plan:
         yield f"network    {built.name} at {self.size} px, from {start}"
         for note in built.notes:
             yield f"           {note}"
-        yield f"head       {built.head.head}: {built.head.in_features} → {built.head.out_features}; rep at {built.head.rep}"
+        head = built.head
+        yield f"head       {head.head}: {head.in_features} → {head.out_features}; rep at {head.rep}"
         yield f"method     {self.methods}"
         rates = f"lr {s.lr:g}, head {s.head_lr or s.lr:g}, weight decay {s.weight_decay:g}, {s.schedule}"
         yield f"optimiser  {s.optimizer}, {rates}; batch norm {s.bn}"

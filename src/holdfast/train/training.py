@@ -94,19 +94,19 @@ class Run:
         """Train from the last checkpoint, or from the start; leaves the kept weights in the network."""
         trainer = self.trainer()
         device = trainer.strategy.root_device
-        self.console.print(f"device     {_name(device)}, precision {self.plan.settings.precision}", highlight=False)
+        if trainer.is_global_zero:
+            self.console.print(f"device     {_name(device)}, precision {self.plan.settings.precision}", highlight=False)
         checkpoint = load(self.folder.last) if self.folder.last.is_file() else None
         if checkpoint is not None:
             self.history.load_state_dict(checkpoint["callbacks"][self.history.state_key])
-            self.console.print(f"resuming   after epoch {len(self.history.rows)}", highlight=False)
+            if trainer.is_global_zero:
+                self.console.print(f"resuming   after epoch {len(self.history.rows)}", highlight=False)
             if self.history.stopped or len(self.history.rows) >= self.plan.settings.epochs:
                 self._restore(checkpoint)
                 return trainer
-        trainer.fit(self.module, datamodule=Pictures(self.plan, self.folder.path / "cache"), ckpt_path=self._last())
+        pictures = Pictures(self.plan, self.folder.path / "cache", epoch=len(self.history.rows))
+        trainer.fit(self.module, datamodule=pictures, ckpt_path=None if checkpoint is None else str(self.folder.last))
         return trainer
-
-    def _last(self) -> str | None:
-        return str(self.folder.last) if self.folder.last.is_file() else None
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """What training would have left, from its final checkpoint."""
