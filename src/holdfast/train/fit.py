@@ -60,6 +60,26 @@ def run(settings: Settings, console: Console | None = None) -> Result:
     return result
 
 
+def rehearse(settings: Settings) -> list[str]:
+    """What ``run`` would do, one line each; nothing is written.
+
+    Raises:
+        HoldfastError: whatever ``run`` would raise before its first step.
+    """
+    from holdfast.train.plan import make_plan
+    from holdfast.train.training import Run
+
+    folder = RunFolder(settings.folder())
+    state = folder.claim(settings)
+    with limited(settings.threads):
+        plan = make_plan(settings)
+        return [
+            *plan.describe(),
+            *Run(plan, folder, Console(quiet=True)).describe(),
+            f"folder     {folder.path}: {state}",
+        ]
+
+
 def leads() -> bool:
     """Whether this process writes: the only one, or the first of several."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from holdfast.core.compose import Composition
 from holdfast.core.world import mean_over_ranks
@@ -94,18 +96,18 @@ class Classifier(LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over the methods' groups, and the schedule by step."""
+        """The optimiser, and its schedule by step where there is one."""
+        optimizer, schedule = self.optimizer_and_schedule()
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def optimizer_and_schedule(self) -> tuple[Optimizer, LambdaLR | None]:
+        """The optimiser over the methods' groups, and the course of all rates."""
         s = self.settings
         groups = self.methods.param_groups(self.model, lr=s.lr, head_lr=s.head_lr, weight_decay=s.weight_decay)
-        optimizer: torch.optim.Optimizer = (
-            torch.optim.SGD(groups, lr=s.lr, momentum=s.momentum)
-            if s.optimizer == "sgd"
-            else torch.optim.AdamW(groups, lr=s.lr)
-        )
-        if s.schedule == "constant":
-            return optimizer
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._cosine)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        optimizer = SGD(groups, lr=s.lr, momentum=s.momentum) if s.optimizer == "sgd" else AdamW(groups, lr=s.lr)
+        return optimizer, LambdaLR(optimizer, self._cosine) if s.schedule == "cosine" else None
 
     def _cosine(self, step: int) -> float:
         return 0.5 * (1 + math.cos(math.pi * min(step, self.total_steps) / self.total_steps))

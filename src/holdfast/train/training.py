@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from rich.console import Console
 from holdfast.adapters.lightning import HoldfastCallback
 from holdfast.core.errors import UsageError
 from holdfast.data.index import class_weights
+from holdfast.models.batchnorm import freeze_batchnorm
 from holdfast.train.checkpoint import AtomicIO, Keeper, load
 from holdfast.train.datamodule import Pictures, loaders_of
 from holdfast.train.evaluate import Predictions, as_csv, predict_batches
@@ -54,6 +56,8 @@ class Run:
         )
         self.history = History(folder, seed=s.seed, patience=s.early_stopping)
         self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
+        if s.bn == "frozen":
+            freeze_batchnorm(plan.built.model)
         weights = class_weights(plan.index) if s.class_weights == "balanced" else None
         self.module = Classifier(plan.built.model, plan.methods, s, plan.total_steps, weights)
 
@@ -90,6 +94,22 @@ class Run:
             raise UsageError("precision fp16 needs an accelerator; take bf16 or 32 on the CPU")
         return trainer
 
+    def describe(self) -> Iterator[str]:
+        """The device and the optimiser's groups, one line each."""
+        with quiet():
+            trainer = self.trainer()
+        yield f"device     {_name(trainer.strategy.root_device)}, precision {self.plan.settings.precision}"
+        self._prepare()
+        try:
+            optimizer, _ = self.module.optimizer_and_schedule()
+            for group in optimizer.param_groups:
+                count = sum(p.numel() for p in group["params"])
+                values = f"{count} values in {len(group['params'])} tensors"
+                rates = f"lr {group['lr']:g}, weight decay {group['weight_decay']:g}"
+                yield f"group      {group['name']}: {values}, {rates}"
+        finally:
+            self.plan.methods.remove()
+
     def train(self) -> Trainer:
         """Train from the last checkpoint, or from the start; leaves the kept weights in the network."""
         trainer = self.trainer()
@@ -112,19 +132,18 @@ class Run:
         """What training would have left, from its final checkpoint."""
         network, states = self.module.model, checkpoint["callbacks"]
         plan = self.plan
-        plan.methods.prepare(
-            network,
-            plan.built.head.head,
-            total_steps=plan.total_steps,
-            steps_per_epoch=plan.steps_per_epoch,
-            seed=plan.settings.seed,
-        )
+        self._prepare()
         plan.methods.load_state_dict(states[self.methods.state_key])
         kept = states[self.keeper.state_key]["kept"]
         prefix = "model."
         last = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         network.load_state_dict(last if kept is None else kept)
         plan.methods.on_fit_end(network)
+
+    def _prepare(self) -> None:
+        plan = self.plan
+        head, steps, seed = plan.built.head.head, plan.steps_per_epoch, plan.settings.seed
+        plan.methods.prepare(self.module.model, head, total_steps=plan.total_steps, steps_per_epoch=steps, seed=seed)
 
     def finish(self, device: torch.device, began: float) -> dict[str, Any]:
         """Measure the kept weights, once, and write everything that the run leaves."""
