@@ -29,7 +29,9 @@ def ptr_targets(m: float, kind: str = "element", key: str = "ptr") -> Callable[[
     return at
 
 
-def rifle_draw(total: int, periods: int, std: float | None = None, key: str = "rifle") -> Callable[[int, Tensor], Tensor]:
+def rifle_draw(
+    total: int, periods: int, std: float | None = None, key: str = "rifle"
+) -> Callable[[int, Tensor], Tensor]:
     """The weights that RIFLE draws at its k-th re-initialisation."""
 
     def at(k: int, weight: Tensor) -> Tensor:
@@ -40,7 +42,9 @@ def rifle_draw(total: int, periods: int, std: float | None = None, key: str = "r
     return at
 
 
-def follow(text: str, make: Callable[[], nn.Module], oracle: Trajectory | dict[str, Any], steps: int = 8, **options) -> Loop:
+def follow(
+    text: str, make: Callable[[], nn.Module], oracle: Trajectory | dict[str, Any], steps: int = 8, **options
+) -> Loop:
     """Run both and compare every parameter, every buffer and J after every step.
 
     Args:

@@ -19,7 +19,9 @@ from methods.loop import Loop, Weights, snapshot
 SIZE, PATIENCE = 2, 90
 
 
-def train_half(rank: int, method: Method, make: Callable[[], nn.Module], steps: int, options: dict[str, Any]) -> Weights:
+def train_half(
+    rank: int, method: Method, make: Callable[[], nn.Module], steps: int, options: dict[str, Any]
+) -> Weights:
     """Train on this rank's half of every batch."""
     micro = options.pop("micro", 1)
     loop = Loop(method, make, wrap=DistributedDataParallel, **options)

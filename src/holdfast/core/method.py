@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 
 def hyper(
-    default: Any, *, low: float = -math.inf, high: float = math.inf, above: float = -math.inf, doc: str = ""
+    default: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    infinite: bool = False,
+    doc: str = "",
 ) -> Any:
     """A hyper-parameter of a method: its default, its range and one line of documentation.
 
@@ -36,9 +42,11 @@ def hyper(
         low: smallest value allowed.
         high: largest value allowed.
         above: bound that the value must exceed.
+        infinite: whether inf has a meaning.
         doc: one line, shown by ``holdfast methods NAME``.
     """
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above, "doc": doc})
+    metadata = {"low": low, "high": high, "above": above, "infinite": infinite, "doc": doc}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -81,6 +89,9 @@ class Method(ABC):
     preset: str = dataclasses.field(default="", kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        if self.preset and self.preset not in self.presets:
+            known = ", ".join(sorted(self.presets)) or "none"
+            raise UsageError(f"{self.stem}: unknown preset {self.preset!r}; there are: {known}")
         for f in hyper_parameters(type(self)):
             object.__setattr__(self, f.name, _checked(self, f))
 
@@ -211,6 +222,9 @@ def text(value: Any) -> str:
     return repr(value)
 
 
+_IN_WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a 'text'"}
+
+
 @lru_cache
 def _hints(cls: type[Method]) -> dict[str, Any]:
     return typing.get_type_hints(cls)
@@ -230,30 +244,38 @@ def _checked(method: Method, f: dataclasses.Field[Any]) -> Any:
         return value
     if str in options and isinstance(value, str):
         return value
-    number = float if float in options else int if int in options else None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if (
-        number is None
-        or not is_number
-        or (number is int and value != int(value) if is_number and math.isfinite(value) else number is int)
-    ):
-        wanted = ", ".join(text(v) for v in literals) or " or ".join(
-            getattr(o, "__name__", str(o)) for o in options if o is not type(None)
-        )
-        raise UsageError(f"{where} must be {'one of ' if literals else 'a '}{wanted}, got {text(value)}")
+    kind = float if float in options else int if int in options else None
+    number = None if kind is None else _number(value, kind)
+    if number is None:
+        wanted = " or ".join(_IN_WORDS[o] for o in options if o in _IN_WORDS)
+        if literals:
+            wanted = "one of " + ", ".join(text(v) for v in literals)
+        raise UsageError(f"{where} must be {wanted}, got {text(value)}")
     m = f.metadata
-    if math.isnan(value) or not (m["low"] <= value <= m["high"] and value > m["above"]):
+    inside = m["low"] <= number <= m["high"] and number > m["above"] and (math.isfinite(number) or m["infinite"])
+    if not inside:
         raise UsageError(f"{where} must be {_range(m)}, got {text(value)}")
-    return number(value)
+    return number
 
 
-def _range(m: typing.Mapping[str, float]) -> str:
+def _number(value: Any, kind: type[int] | type[float]) -> int | float | None:
+    """The value as this kind of number; None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = kind(value)
+    except (OverflowError, ValueError):  # a whole number too large for a float; inf or nan as a whole number
+        return None
+    return None if kind is int and number != value else number
+
+
+def _range(m: typing.Mapping[str, Any]) -> str:
     """A range in words."""
-    parts = []
+    parts = [] if m["infinite"] else ["finite"]
     if m["above"] > -math.inf:
         parts.append(f"> {text(m['above'])}")
     if m["low"] > -math.inf:
         parts.append(f">= {text(m['low'])}")
     if m["high"] < math.inf:
         parts.append(f"<= {text(m['high'])}")
-    return " and ".join(parts) or "a number"
+    return " and ".join(parts) or "a number, not NaN"

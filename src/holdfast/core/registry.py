@@ -64,6 +64,8 @@ def create(stem: str, preset: str, args: list[Any], kwargs: dict[str, Any]) -> M
         if name in given:
             raise UsageError(f"{stem}: {name} is given twice")
         given[name] = value
+    if names and names[0] == "inner" and "inner" not in given:
+        raise UsageError(f"{stem} wraps a method: write {stem}(l2_sp(alpha=0.1))")
     return cls(**{**cls.presets.get(preset, {}), **given}, preset=preset)
 
 

@@ -21,10 +21,11 @@ from holdfast.functional.noise import uniform_targets
 
 @dataclass
 class PtRState(State):
-    """Whether the gate is open, and how many head re-initialisations it has seen."""
+    """Whether the gate is open, how many head re-initialisations it has seen, and the latch of ``gate='iteration'``."""
 
     active: bool
     resets_seen: int = 0
+    latched: Tensor | float = 0.0
 
 
 @register
@@ -53,9 +54,13 @@ class PtR(Method):
     taps: ClassVar[tuple[str, ...]] = ("rep",)
     additive: ClassVar[bool] = False
 
-    R: float = hyper(3.0, above=0, doc="wanted ratio of the mean gradient norms; 3 for ResNets, 3 to 5 for VGG-16")
+    R: float = hyper(
+        3.0, above=0, infinite=True, doc="wanted ratio of the mean gradient norms; 3 for ResNets, 3 to 5 for VGG-16"
+    )
     m: float = hyper(1.0, low=0, doc="mean of the targets; 1 for ResNets, 10 to 15 for VGG-16")
-    T: float = hyper(1.0, low=0, doc="an epoch's mean task loss below which the gate opens; inf: from the first step")
+    T: float = hyper(
+        1.0, low=0, infinite=True, doc="an epoch's mean task loss below which the gate opens; inf: from the first step"
+    )
     loss: Literal["smooth_l1", "l2"] = hyper("smooth_l1", doc="regression loss: smooth_l1 (beta 1) or l2")
     targets: Literal["element", "instance"] = hyper("element", doc="independent entries, or one number per sample")
     latch: bool = hyper(True, doc="once open, the gate stays open")
@@ -75,6 +80,7 @@ class PtR(Method):
     def feature_grad(self, tap: str, z: Tensor, g: Tensor, step: Step, state: State) -> Tensor | None:
         """:math:`w u_i` for each sample, with u the gradient of its regression loss."""
         assert isinstance(state, PtRState)
+        self._heed_resets(step.clock, state)
         state.figures["active"] = float(state.active)
         if self.gate == "epoch" and not state.active:
             return None
@@ -96,17 +102,20 @@ class PtR(Method):
     def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
         """Look at the epoch that ended."""
         assert isinstance(state, PtRState)
-        if self.regate and clock.head_resets > state.resets_seen and math.isfinite(self.T):
-            state.active, state.resets_seen = False, clock.head_resets
-        elif clock.epoch_begins and clock.epoch_loss is not None and self.gate == "epoch" and math.isfinite(self.T):
+        if clock.epoch_begins and clock.epoch_loss is not None and self.gate == "epoch" and math.isfinite(self.T):
             state.active = clock.epoch_loss < self.T or (self.latch and state.active)
+        self._heed_resets(clock, state)
+
+    def _heed_resets(self, clock: Clock, state: PtRState) -> None:
+        """Shut the gate where the head is new; asked again before each edit, for RIFLE may act after this method."""
+        if self.regate and clock.head_resets > state.resets_seen and math.isfinite(self.T):
+            state.active, state.latched, state.resets_seen = False, 0.0, clock.head_resets
 
     def _open_now(self, step: Step, state: PtRState) -> Tensor:
         """1 where this batch's task loss lies below T, without reading it back from the device."""
         now = (world.mean_over_ranks(step.task_loss.detach()) < self.T).float()
         if self.latch:
-            before = state.figures.get("latched", 0.0)
-            now = torch.maximum(now, torch.as_tensor(before, device=now.device))
-            state.figures["latched"] = now
+            now = torch.maximum(now, torch.as_tensor(state.latched, device=now.device))
+            state.latched = now
         state.figures["active"] = now
         return now

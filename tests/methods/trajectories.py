@@ -1,0 +1,60 @@
+"""Golden trajectories: what a seeded run on the two networks gave when it was last looked at.
+
+``python -m methods.trajectories`` (in tests/) writes them anew; do so only where a change of the numbers is meant,
+and say why in the commit.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from methods.loop import NETWORKS, Loop
+
+FOLDER = Path(__file__).with_name("golden")
+TEXTS = (
+    "l2(alpha=0.3, beta=0.7)",
+    "l2_sp(alpha=0.3, beta=0.7)",
+    "ptr(R=3, m=1, T=inf)",
+    "dtnh(l2_sp(alpha=0.3, beta=0.7))",
+    "rifle(periods=4)",
+)
+STEPS = 8
+
+
+def file_of(text: str) -> Path:
+    """Where a method's trajectory lies: by its stem."""
+    return FOLDER / f"{text.partition('(')[0]}.json"
+
+
+def trajectory(text: str) -> dict[str, dict[str, list[float]]]:
+    """For each network: every loss, and each parameter's sum of squares at the end."""
+    found = {}
+    for make in NETWORKS:
+        loop = Loop(text, make).train(STEPS)
+        ends = {name: [p.square().sum().item()] for name, p in loop.model.named_parameters()}
+        found[make.__name__] = {"losses": loop.losses} | ends
+    return found
+
+
+def follows_golden(text: str) -> None:
+    """The run gives the stored numbers."""
+    stored = json.loads(file_of(text).read_text())
+    assert stored.pop("text") == text
+    now = trajectory(text)
+    assert now.keys() == stored.keys()
+    for network, values in stored.items():
+        assert now[network].keys() == values.keys()
+        for name, numbers in values.items():
+            assert now[network][name] == pytest.approx(numbers, rel=1e-9, abs=1e-12), f"{network} {name}"
+
+
+def main() -> None:
+    """Write every file."""
+    FOLDER.mkdir(exist_ok=True)
+    for text in TEXTS:
+        file_of(text).write_text(json.dumps({"text": text} | trajectory(text), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
