@@ -152,6 +152,7 @@ class ScaleProbe(torch.autograd.Function):
         return go, None
 
 
+@torch.enable_grad()  # called inside a backward, where gradients are off
 def _graph_sum(terms: Sequence[Term]) -> Tensor | None:
     tensors = [t for t in terms if isinstance(t, Tensor) and t.requires_grad]
     return torch.stack([t.reshape(()) for t in tensors]).sum() if tensors else None
