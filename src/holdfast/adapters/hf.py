@@ -21,8 +21,7 @@ except ImportError as error:
 class HoldfastTrainer(Trainer):
     """``transformers.Trainer`` with the methods, for classifiers whose batches carry ``labels``.
 
-    The task loss J is the cross-entropy, or the batch mean that ``compute_loss_func(outputs, labels)`` returns. Under
-    accumulation a micro-batch weighs what it has of labels. Checkpoints hold the methods' state, the start included.
+    The task loss J is the cross-entropy, or the mean over a batch that ``compute_loss_func(outputs, labels)`` returns.
 
     Args:
         methods: what to train with.
@@ -39,6 +38,7 @@ class HoldfastTrainer(Trainer):
         if getattr(self, "optimizer", None) is not None or self.model_init is not None:
             raise UsageError("pass a model, and optimizer_cls_and_kwargs=(cls, {...}) instead of a made optimiser")
         self.model_accepts_loss_kwargs = False  # the loss is ours, not the model's
+        self.label_names = getattr(self, "label_names", None) or ["labels"]
         follow = TrainerCallback()
         follow.on_optimizer_step = lambda *_, optimizer, **__: self.methods.step(optimizer)
         self.add_callback(follow)
@@ -76,7 +76,7 @@ class HoldfastTrainer(Trainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the weights, and in a checkpoint the methods' state."""
+        """Save the weights, and in a checkpoint the methods' state, the starting point included."""
         super().save_model(output_dir, _internal_call)
         if _internal_call and self.args.should_save:
             torch.save(self.methods.state_dict(), Path(str(output_dir), "holdfast.pt"))

@@ -1,0 +1,177 @@
+"""One run of the tiny classifier by hand, under Lightning's Trainer and under the Hugging Face Trainer."""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, TensorDataset
+from transformers import TrainingArguments
+
+from holdfast.adapters.hf import HoldfastTrainer
+from holdfast.adapters.lightning import HoldfastCallback
+from hosts import tiny
+
+
+@dataclass
+class Recipe:
+    """What the three hosts are to do alike; ``resume`` is what the same host left in an earlier run's folder."""
+
+    methods: object = None
+    batch: int = tiny.BATCH
+    accumulate: int = 1
+    clip: float = 0.0
+    bf16: bool = False
+    loss_in_bf16: bool = True
+    dtype: torch.dtype = torch.float32
+    folder: Path | None = None
+    resume: Path | None = None
+
+    @property
+    def steps_per_epoch(self):
+        return -(-tiny.IMAGES // (self.batch * self.accumulate))
+
+    @property
+    def steps(self):
+        return self.steps_per_epoch * tiny.EPOCHS
+
+
+def optimiser(groups):
+    return torch.optim.AdamW(groups, betas=(0.9, 0.99))
+
+
+def decay(step):
+    """The host's own schedule."""
+    return 0.9**step
+
+
+def by_hand(r):
+    """A hand-written loop; with a folder it leaves a checkpoint after the first epoch."""
+    methods, model = r.methods, tiny.network(r.dtype)
+    x_all, y_all = tiny.data(r.dtype)
+    methods.prepare(model, total_steps=r.steps, steps_per_epoch=r.steps_per_epoch, seed=tiny.SEED)
+    optimizer = optimiser(methods.param_groups(model, lr=tiny.LR, head_lr=tiny.HEAD_LR))
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
+    parts, first = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "methods": methods}, 0
+    if r.resume is not None:
+        saved = torch.load(r.resume, weights_only=True)
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+        first = 1
+    autocast = torch.autocast("cpu", torch.bfloat16) if r.bf16 else contextlib.nullcontext()
+    for epoch in range(first, tiny.EPOCHS):
+        batches = list(zip(x_all.split(r.batch), y_all.split(r.batch), strict=True))
+        for i, (x, y) in enumerate(batches):
+            x, y = methods.on_batch(x, y)
+            with autocast:
+                logits = model(x)["logits"]
+                loss = methods.loss(F.cross_entropy(logits, y)) if r.loss_in_bf16 else None
+            if loss is None:
+                loss = methods.loss(F.cross_entropy(logits.float(), y))
+            (loss / r.accumulate).backward()
+            if (i + 1) % r.accumulate == 0:
+                if r.clip:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), r.clip)
+                optimizer.step()
+                methods.step(optimizer)
+                scheduler.step()
+                optimizer.zero_grad()
+        if r.folder is not None and epoch == 0:
+            torch.save({name: part.state_dict() for name, part in parts.items()}, r.folder / "hand.pt")
+    return tiny.weights(model)
+
+
+class Classifier(pl.LightningModule):
+    """Somebody's LightningModule."""
+
+    def __init__(self, model, methods):
+        super().__init__()
+        self.model, self.methods = model, methods
+
+    def training_step(self, batch):
+        x, y = batch
+        return F.cross_entropy(self.model(x)["logits"], y)
+
+    def configure_optimizers(self):
+        optimizer = optimiser(self.methods.param_groups(self.model, lr=tiny.LR, head_lr=tiny.HEAD_LR))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def lightning_trainer(r, **more):
+    """A quiet Trainer on the processor."""
+    keeper = pl.callbacks.ModelCheckpoint(r.folder, filename="{epoch}", every_n_epochs=1, save_top_k=-1)
+    return pl.Trainer(
+        accelerator="cpu",
+        max_epochs=tiny.EPOCHS,
+        accumulate_grad_batches=r.accumulate,
+        gradient_clip_val=r.clip or None,
+        precision="bf16-mixed" if r.bf16 else "32-true",
+        logger=False,
+        enable_checkpointing=r.folder is not None,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[HoldfastCallback(r.methods, seed=tiny.SEED), *([keeper] if r.folder else []), *more.pop("also", [])],
+        **{"devices": 1, **more},
+    )
+
+
+def under_lightning(r):
+    """Lightning's Trainer with the callback."""
+    module = Classifier(tiny.network(r.dtype), r.methods)
+    loader = DataLoader(TensorDataset(*tiny.data(r.dtype)), batch_size=r.batch)
+    lightning_trainer(r).fit(module, loader, ckpt_path=r.resume, weights_only=True)
+    return tiny.weights(module.model)
+
+
+def hf_arguments(r, **more):
+    """Quiet TrainingArguments on the processor."""
+    return TrainingArguments(
+        output_dir=str(r.folder or "unused"),
+        use_cpu=True,
+        per_device_train_batch_size=r.batch,
+        gradient_accumulation_steps=r.accumulate,
+        num_train_epochs=tiny.EPOCHS,
+        learning_rate=tiny.LR,
+        max_grad_norm=r.clip,
+        bf16=r.bf16,
+        seed=tiny.SEED,
+        save_strategy="epoch" if r.folder else "no",
+        report_to=[],
+        disable_tqdm=True,
+        logging_strategy="no",
+        **more,
+    )
+
+
+class InOrder(HoldfastTrainer):
+    """The Hugging Face Trainer without shuffling, with the hosts' common schedule."""
+
+    def _get_train_sampler(self, *args):
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, decay)
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+
+def under_hugging_face(r):
+    """The Hugging Face Trainer's subclass."""
+    model = tiny.network(r.dtype)
+    trainer = InOrder(
+        model=model,
+        args=hf_arguments(r),
+        train_dataset=[{"pixel_values": x, "labels": y} for x, y in zip(*tiny.data(r.dtype), strict=True)],
+        methods=r.methods,
+        head_lr=tiny.HEAD_LR,
+        optimizer_cls_and_kwargs=(torch.optim.AdamW, {"betas": (0.9, 0.99)}),
+    )
+    trainer.train(resume_from_checkpoint=None if r.resume is None else str(r.resume))
+    return tiny.weights(model)
+
+
+HOSTS = {"hand": by_hand, "lightning": under_lightning, "hugging_face": under_hugging_face}
+CHECKPOINTS = {"hand": "hand.pt", "lightning": "epoch=0.ckpt", "hugging_face": f"checkpoint-{tiny.STEPS_PER_EPOCH}"}
