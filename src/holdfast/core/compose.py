@@ -12,7 +12,7 @@ from holdfast.core import grammar, groups, taps
 from holdfast.core.clock import Clock
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.errors import ConflictError, UsageError
-from holdfast.core.locate import Located, locate
+from holdfast.core.locate import Located, locate, make_tappable
 from holdfast.core.member import Member, members
 from holdfast.core.method import Method, Sum
 from holdfast.core.rates import Rates
@@ -100,6 +100,7 @@ class Composition:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
         self.clock = Clock(seed, total_steps, steps_per_epoch)
         self.model, self.located = model, locate(model, head)
+        make_tappable(model, self.located)
         for member in self._walk():
             member.method.edit_model(model, member.state)
         self._refs = parameter_refs(model, self.located.head)
