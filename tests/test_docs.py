@@ -121,7 +121,6 @@ def help_of(*verbs):
 
 def offered(words):
     """Whether the command line has the verb and its options."""
-    pytest.importorskip("holdfast.cli.main", reason="this checkout has no command line")
     verb = [words[0]] if words and not words[0].startswith("-") else []
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     return options <= set(re.findall(r"--[\w-]+", help_of(*verb)))
