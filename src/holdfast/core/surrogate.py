@@ -49,14 +49,13 @@ class PenaltyGrads(Sequence[Tensor | None]):
         total: Grads = [None] * len(params) if self._graph is None else list(self._graph[index])
         for form, at in self._forms:
             mine = [i for i, p in enumerate(params) if id(p) in at]
-            if not mine:
-                continue
-            first, last = at[id(params[mine[0]])], at[id(params[mine[-1]])]
-            grads = form.grads(slice(first, last + 1))
-            torch._foreach_mul_(grads, self._scale)
-            for i, g in zip(mine, grads, strict=True):
-                before = total[i]
-                total[i] = g if before is None else before + g
+            for run in _runs(mine, [at[id(params[i])] for i in mine]):
+                first = at[id(params[run[0]])]
+                grads = form.grads(slice(first, first + len(run)))
+                torch._foreach_mul_(grads, self._scale)
+                for i, g in zip(run, grads, strict=True):
+                    before = total[i]
+                    total[i] = g if before is None else before + g
         return total
 
 
@@ -99,7 +98,7 @@ class Surgery:
         g_task = self._differentiate(self.task, go, keep=inside is not None or outside is not None)
         g_in = None if inside is None else self._differentiate(inside, go, keep=outside is not None)
         g_out = None if outside is None else self._differentiate(outside, go, keep=False)
-        g_task = unshared(world.mean_gradients(g_task, self.params))
+        g_task = unshared(world.mean_gradients(g_task, self.params), [go])
         if g_in is not None:
             g_in = world.mean_gradients(g_in, self.params)
         result = self.combine(g_task, PenaltyGrads(self.params, g_in, _forms(self.inside), go))
@@ -167,13 +166,24 @@ def _added(grads: Grads, more: Sequence[Tensor | None]) -> Grads:
     return [b if a is None else a if b is None else a + b for a, b in zip(grads, extra, strict=True)]
 
 
-def unshared(grads: Grads) -> Grads:
-    """The same gradients, none sharing memory with another, so that a rule may change them in place."""
-    seen: set[int] = set()
+def _runs(mine: Sequence[int], places: Sequence[int]) -> list[list[int]]:
+    """``mine`` cut into runs whose ``places`` are consecutive: a form may list the parameters in another order."""
+    runs: list[list[int]] = []
+    for k, i in enumerate(mine):
+        if k and places[k] == places[k - 1] + 1:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return runs
+
+
+def unshared(grads: Grads, others: Sequence[Tensor] = ()) -> Grads:
+    """The same gradients, so that a rule may change them in place: none shares memory with another or with others."""
+    seen = {t.untyped_storage().data_ptr() for t in others}
     result: Grads = []
     for g in grads:
         if g is not None and (g.untyped_storage().data_ptr() in seen or 0 in g.stride()):
-            g = g.contiguous() if 0 in g.stride() else g.clone()
+            g = g.clone(memory_format=torch.contiguous_format)
         if g is not None:
             seen.add(g.untyped_storage().data_ptr())
         result.append(g)
