@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -29,6 +30,11 @@ class ClosedForm(ABC):
     def grads(self, part: slice) -> list[Tensor]:
         """Its gradient on ``params[part]``, in fresh tensors."""
 
+    @cached_property
+    def total(self) -> Tensor:
+        """``value``, computed once: parameters do not change within a step."""
+        return self.value()
+
     def as_tensor(self) -> Tensor:
         """The value as a differentiable scalar whose backward writes the closed form."""
         result: Tensor = _Value.apply(self, *self.params)
@@ -39,7 +45,7 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, form: ClosedForm, *params: Tensor) -> Tensor:
         ctx.form = form
-        return form.value()
+        return form.total.clone()
 
     @staticmethod
     @once_differentiable

@@ -299,6 +299,7 @@ class Composition:
             for member in top.walk():
                 term = member.method.penalty(step, member.state)
                 if term is not None:
+                    member.state.figures["penalty"] = term.total if isinstance(term, ClosedForm) else term.detach()
                     (inside if member is not top else outside).append(term)
         return inside, outside
 

@@ -16,12 +16,14 @@ def period_at(step: int, total_steps: int, periods: int) -> tuple[int, int, int]
         periods: 1 ≤ periods ≤ total_steps.
 
     Returns:
-        (index of the period, steps since its start, its length).
+        (index of the period, steps since its start, its length); past the end of training the last period's end.
     """
     length = total_steps // periods
     index = min(step // length, periods - 1)
     start = index * length
-    return index, step - start, (total_steps - start if index == periods - 1 else length)
+    if index == periods - 1:
+        length = total_steps - start
+    return index, min(step - start, length), length
 
 
 def annealed(tau: float, period: float) -> float:

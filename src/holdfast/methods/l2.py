@@ -1,4 +1,4 @@
-"""L2: weight decay as a penalty (Li et al. 2018, eq. 1)."""
+"""L2: weight decay as a penalty (Li et al. 2018, 2020)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class L2(Method):
     head. The paper's eq. 1 has one α for both, which is the default here. Replaces the optimiser's weight decay
     on what it owns.
 
-    Source: Li, Grandvalet, Davoine 2018, eq. 1; the separate β is eq. 3's. ``half=false`` gives
+    Source: Li, Grandvalet, Davoine 2018; eq. 1 of the 2020 extension; the separate β is eq. 3's. ``half=false`` gives
     :math:`\alpha\|w\|^2`, as the DTNH and RIFLE papers write it (``l2@wan2019``, ``l2@li2020``).
     """
 

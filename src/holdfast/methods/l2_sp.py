@@ -1,4 +1,4 @@
-"""L2-SP: pull the network to its starting point, the new head to zero (Li et al. 2018)."""
+"""L2-SP: pull the network to its starting point, the new head to zero (Li et al. 2018, 2020)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class L2SP(Method):
     ``prepare`` was called, and :math:`w_{\bar S}` the new head's. The gradient, :math:`\alpha(w_S - w_S^0)` and
     :math:`\beta w_{\bar S}`, is written in closed form. Replaces the optimiser's weight decay on what it owns.
 
-    Source: Li, Grandvalet, Davoine 2018, eqs. 2-3. Deviation: all shared parameters by default, normalisation and
+    Source: Li, Grandvalet, Davoine 2018; eqs. 2-3 of the 2020 extension. Deviation: all shared parameters by default, normalisation and
     biases included; the authors' code takes weights only (``l2_sp@li2018``). The other presets are the objectives
     of public ports; see the card.
     """
@@ -55,7 +55,7 @@ class L2SP(Method):
         "paddle": {"half": False, "squared": False},
     }
 
-    alpha: float = hyper(0.1, low=0, doc="strength on the shared parameters; the paper searches 0.001 to 1")
+    alpha: float = hyper(0.1, low=0, doc="strength on the shared parameters; search 0.001, 0.01, 0.1, 1")
     beta: float = hyper(0.01, low=0, doc="strength on the new head")
     include: Include = hyper("all", doc="which kinds of parameters: weights, then +bias, then +norm, then all")
     half: bool = hyper(True, doc="with the factor 1/2 of the paper")
