@@ -1,0 +1,42 @@
+"""What went wrong, in one line, where it is something that the user can mend."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import typer
+
+from holdfast.core.errors import HoldfastError
+
+# The base of all errors in arguments; typer exports none, and brings its own copy of click in later versions.
+_ClickError = typer.BadParameter.__mro__[2]
+
+
+def in_one_line(error: BaseException) -> str | None:
+    """The message for an error of the user's making or of the machine's; None for a fault of the program."""
+    text = _text(error)
+    return None if text is None else " ".join(text.split("\n")).strip()
+
+
+def _text(error: BaseException) -> str | None:
+    if isinstance(error, HoldfastError):
+        return str(error)
+    if isinstance(error, _ClickError):
+        return f"{error.format_message().rstrip('.')}; --help shows what is expected"  # type: ignore[attr-defined]
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        cause = error if isinstance(error, KeyboardInterrupt) else error.__cause__
+        return f"interrupted: {cause}" if cause is not None and str(cause) else "interrupted"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_the_system(error)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return "the device's memory is full; take a smaller --batch-size or --image-size, or --precision bf16"
+    return None
+
+
+def _of_the_system(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left on the disk{where}; free some and repeat the command, which goes on from where it was"
+    return f"{error.strerror}{where}"
