@@ -87,7 +87,7 @@ class Surgery:
             value = self.task.detach().clone()
             for weight, terms in ((self.weight, self.inside), (1.0, self.outside)):
                 for term in terms:
-                    value = value + weight * (term.value() if isinstance(term, ClosedForm) else term.detach())
+                    value = value + weight * (term.total if isinstance(term, ClosedForm) else term.detach())
         result: Tensor = _Surrogate.apply(self, value, *self.params)
         return result
 
