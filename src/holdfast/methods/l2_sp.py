@@ -40,8 +40,8 @@ class L2SP(Method):
     :math:`\beta w_{\bar S}`, is written in closed form. Replaces the optimiser's weight decay on what it owns.
 
     Source: Li, Grandvalet, Davoine 2018; eqs. 2-3 of the 2020 extension. Deviation: all shared parameters by
-    default, normalisation and biases included; the authors' code takes weights only (``l2_sp@li2018``). The other presets are the objectives
-    of public ports; see the card.
+    default, normalisation and biases included; the authors' code takes weights only (``l2_sp@li2018``). The other
+    presets are the objectives of public ports; see the card.
     """
 
     stem: ClassVar[str] = "l2_sp"
