@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("holdfast", "torch", "torchvision", "timm", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
@@ -13,7 +14,8 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            # an imported module tells its build too, such as 2.6.0+cu124
+            found[name] = str(getattr(sys.modules.get(name), "__version__", None) or version(name))
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
