@@ -13,6 +13,10 @@ from holdfast.core.errors import HoldfastError
 _ClickError = typer.BadParameter.__mro__[2]
 
 
+class StoppedError(Exception):
+    """The user or the system stopped a verb; the message says what is left to do."""
+
+
 def in_one_line(error: BaseException) -> str | None:
     """The message for an error of the user's making or of the machine's; None for a fault of the program."""
     text = _text(error)
@@ -24,9 +28,8 @@ def _text(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, _ClickError):
         return f"{error.format_message().rstrip('.')}; --help shows what is expected"  # type: ignore[attr-defined]
-    if isinstance(error, typer.Abort | KeyboardInterrupt):
-        cause = error if isinstance(error, KeyboardInterrupt) else error.__cause__
-        return f"interrupted: {cause}" if cause is not None and str(cause) else "interrupted"
+    if isinstance(error, StoppedError | typer.Abort | KeyboardInterrupt):
+        return f"interrupted: {error}" if str(error) else "interrupted"
     if isinstance(error, OSError) and error.errno is not None:
         return _of_the_system(error)
     torch = sys.modules.get("torch")

@@ -5,16 +5,18 @@ Nothing here imports torch, timm, Lightning or matplotlib; the verbs import what
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
 import traceback
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from holdfast import __version__
-from holdfast.cli.failures import in_one_line
+from holdfast.cli.failures import StoppedError, in_one_line
 
 VERBS = ("train", "evaluate", "predict", "export", "methods")
 """Each is a function of this name in the module of this name."""
@@ -27,8 +29,21 @@ def make_app(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_common)
     for verb in verbs:
-        app.command(verb)(getattr(importlib.import_module(f"holdfast.cli.{verb}"), verb))
+        app.command(verb)(_stoppable(getattr(importlib.import_module(f"holdfast.cli.{verb}"), verb)))
     return app
+
+
+def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with an interruption that keeps its words: typer would replace it by a bare exit."""
+
+    @functools.wraps(verb)
+    def run(**given: Any) -> None:
+        try:
+            verb(**given)
+        except KeyboardInterrupt as stop:
+            raise StoppedError(str(stop)) from stop
+
+    return run
 
 
 def _version(wanted: bool) -> None:
@@ -70,6 +85,6 @@ def command(args: list[str]) -> int:
             raise
         if debug:
             traceback.print_exc()
-        interrupted = isinstance(error, typer.Abort | KeyboardInterrupt)
+        interrupted = isinstance(error, StoppedError | typer.Abort | KeyboardInterrupt)
         print(line if interrupted else f"error: {line}", file=sys.stderr)
         return INTERRUPTED if interrupted else 2
