@@ -7,6 +7,7 @@ import pytest
 THEIRS = (
     r"ignore:.*isinstance\(treespec, LeafSpec\):FutureWarning",
     r"ignore:.*does not have many workers",
+    r"ignore:The dirpath has changed",
 )
 
 

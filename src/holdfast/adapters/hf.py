@@ -84,8 +84,8 @@ class HoldfastTrainer(Trainer):
     def _loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
         entropy = torch.nn.functional.cross_entropy
         task = self._task_loss(outputs, labels) if self._task_loss else entropy(outputs["logits"], labels)
-        share = 1 if num_items_in_batch is None else num_items_in_batch / labels.ne(-100).sum()
-        return self.methods.loss(task) / share
+        mine = labels.ne(-100).sum().to(task.dtype)  # n equal micro-batches make exactly n of the next line's quotient
+        return self.methods.loss(task) / (1 if num_items_in_batch is None else num_items_in_batch / mine)
 
 
 def _input_name(inputs: dict[str, Any]) -> str:

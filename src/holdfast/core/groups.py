@@ -9,6 +9,8 @@ from torch import nn
 
 from holdfast.core.types import ParamRef, trainable
 
+GIVEN = "given_lr"  # the user's rate: a OneCycleLR overwrites both lr and initial_lr
+
 
 def param_groups(
     refs: Iterable[ParamRef],
@@ -37,7 +39,7 @@ def param_groups(
         decays = ref.kind == "weight" and ref.name not in owned
         name = part if decays or not weight_decay else f"{part}_no_decay"
         rate = head_lr if ref.is_head else lr
-        made = {"name": name, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0}
+        made = {"name": name, "params": [], "lr": rate, "weight_decay": weight_decay if decays else 0.0, GIVEN: rate}
         groups.setdefault(name, made)["params"].append(ref.param)
     if added := [p for p in extra if p.requires_grad]:
         groups["extra"] = {"name": "extra", "params": added, "lr": head_lr, "weight_decay": weight_decay}

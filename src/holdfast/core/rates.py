@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from holdfast.core.errors import ConflictError
+from holdfast.core.groups import GIVEN
 from holdfast.core.types import ParamRef
 
 Factors = Callable[[], dict[str, float]]
@@ -75,7 +76,7 @@ class Rates:
         for i, group in enumerate(optimizer.param_groups if factors else ()):
             role = self._role(group)
             if role in factors:
-                base = self.base.setdefault(f"{role}.{i}", float(group.get("initial_lr", group["lr"])))
+                base = self.base.setdefault(f"{role}.{i}", float(_initial(group)))
                 self._saved.append((group, group["lr"]))
                 group["lr"] = base * factors[role]
 
@@ -109,3 +110,8 @@ class Rates:
                     f"{self._decayed[owned[0]]} replaces weight decay on {owned[0]}, but the optimiser's group has "
                     f"weight_decay={group['weight_decay']}: set it to 0 there, or use methods.param_groups(...)"
                 )
+
+
+def _initial(group: dict[str, Any]) -> Any:
+    """The rate that the user gave a group, whatever a scheduler has made of it."""
+    return group.get(GIVEN, group.get("initial_lr", group["lr"]))
