@@ -84,7 +84,8 @@ def trained(tmp_path_factory):
     """A finished run: its folder and its pictures. Tests leave it as it is."""
     root = tmp_path_factory.mktemp("trained")
     paint(root / "photos")
-    words = ["train", root / "photos", *TINY, "--out", root / "run", "--progress", "off", "--head-lr", 0.1]
+    words = ["train", root / "photos", *TINY, "--out", root / "run", "--progress", "off"]
+    words += ["--bn", "train", "--lr", 0.05, "--head-lr", 0.1, "--epochs", 10]  # enough to learn these classes
     assert command([str(word) for word in words]) == 0
     return root / "run", root / "photos"
 

@@ -76,5 +76,6 @@ def _write_json(predictions: Iterator[Prediction]) -> int:
         }
         for each in predictions
     ]
-    typer.echo(json.dumps(found, indent=1))
+    if found:
+        typer.echo(json.dumps(found, indent=1))
     return len(found)
