@@ -6,9 +6,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 
 import holdfast
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, StartingPointError
 from holdfast.train import training
 from holdfast.train.checkpoint import Keeper, load
 
@@ -54,15 +56,15 @@ def cut_short(monkeypatch, settings, after):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("after", "change"),
     [
-        {"method": METHODS},
-        {"method": "ptr(R=3, T=inf)", "keep": "last", "optimizer": "adamw", "workers": 2},
-        {"bn": "train", "drop_rate": 0.5, "precision": "bf16", "accumulate": 2, "keep": "last"},
-        {"val_every": 2, "schedule": "constant", "cache": "disk", "lr": 0.05},
+        (1, {"method": METHODS}),
+        (2, {"method": METHODS}),
+        (1, {"method": "ptr(R=3, T=inf)", "keep": "last", "optimizer": "adamw", "workers": 2}),
+        (1, {"bn": "train", "drop_rate": 0.5, "precision": "bf16", "accumulate": 2, "keep": "last"}),
+        (2, {"val_every": 2, "schedule": "constant", "cache": "disk", "lr": 0.05}),
     ],
 )
-@pytest.mark.parametrize("after", [1, 2])
 def test_a_resumed_run_ends_at_the_same_bits(tiny, tmp_path, monkeypatch, change, after):
     whole = holdfast.fit(**{**tiny, **change, "out": tmp_path / "whole"})
     cut_short(monkeypatch, {**tiny, **change}, after=after)
@@ -93,6 +95,29 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(tiny):
     holdfast.fit(**tiny, method=METHODS)
     content = load(tiny["out"] / "checkpoints" / "last.ckpt")  # refuses anything else
     assert content["callbacks"]["HoldfastCallback"]["methods"].startswith("rifle")
+
+
+def test_weights_that_changed_since_the_run_began_are_refused(tiny, tmp_path, monkeypatch):
+    def save(scale):
+        model = timm.create_model("test_resnet", num_classes=7)
+        state = {name: value * scale for name, value in model.state_dict().items()}
+        torch.save(state, tmp_path / "weights.pt")
+
+    save(1)
+    tiny |= {"weights": tmp_path / "weights.pt"}
+    cut_short(monkeypatch, tiny, after=1)
+    save(2)
+    with pytest.raises(StartingPointError, match="weights have changed since"):
+        holdfast.fit(**tiny)
+
+
+def test_other_versions_are_told_and_allowed(tiny, monkeypatch, capsys):
+    cut_short(monkeypatch, tiny, after=1)
+    monkeypatch.setattr("holdfast.train.fit.versions", lambda: {"torch": "0.1"})
+    assert holdfast.fit(**{**tiny, "progress": "lines"})["epochs"] == 3
+    assert "torch" in (told := capsys.readouterr().err)
+    assert "0.1 now: the result may differ" in told
+    assert "resuming   after epoch 1" in told
 
 
 def test_a_damaged_checkpoint_is_one_line(tiny, monkeypatch):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from holdfast.core.errors import DataError
+from holdfast.core.errors import DataError, StartingPointError
 from holdfast.train.result import Result
 from holdfast.train.run_folder import RunFolder, write_text
-from holdfast.train.settings import Settings
+from holdfast.train.settings import Settings, read_yaml
 from holdfast.train.versions import versions
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def run(settings: Settings, console: Console | None = None) -> Result:
         with console.status("reading the pictures"):
             plan = make_plan(settings)
         if leads():
-            write_down(plan, folder)
-            for line in plan.describe():
+            for line in [*write_down(plan, folder), *plan.describe()]:
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
         result = execute(plan, folder, console)
     if leads():
@@ -101,22 +100,15 @@ def limited(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def write_down(plan: Plan, folder: RunFolder) -> None:
-    """Write settings and split of a new run; check those of one that goes on.
+def write_down(plan: Plan, folder: RunFolder) -> list[str]:
+    """Write settings and split of a new run; check those of one that goes on, and note other versions.
 
     Raises:
         DataError: the pictures are not those the run began with.
+        StartingPointError: nor are the weights.
     """
     from holdfast.data.folder import load_split, save_split
 
-    if folder.split.is_file() and folder.settings.is_file():
-        written = load_split(folder.split)
-        if (written.classes, written.parts) != (plan.index.classes, plan.index.parts):
-            raise DataError(
-                f"the pictures in {plan.index.root} have changed since {folder.path} was begun; choose --out"
-            )
-        return
-    save_split(plan.index, folder.split)
     source = plan.built.source
     recorded = {
         "model": plan.built.name,
@@ -126,7 +118,18 @@ def write_down(plan: Plan, folder: RunFolder) -> None:
         "weights_sha256": None if source is None else source.sha256,
         "versions": versions(),
     }
-    write_text(folder.settings, plan.settings.to_yaml(recorded))
+    if not (folder.split.is_file() and folder.settings.is_file()):
+        save_split(plan.index, folder.split)
+        write_text(folder.settings, plan.settings.to_yaml(recorded))
+        return []
+    written, begun = load_split(folder.split), read_yaml(folder.settings)[1]
+    if (written.classes, written.parts) != (plan.index.classes, plan.index.parts):
+        raise DataError(f"the pictures in {plan.index.root} have changed since {folder.path} was begun; choose --out")
+    if begun.get("weights_sha256") != recorded["weights_sha256"]:
+        raise StartingPointError(f"the pre-trained weights have changed since {folder.path} was begun; choose --out")
+    before, now = begun.get("versions", {}), versions()
+    other = [f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]]
+    return [f"versions   {', '.join(other)}: the result may differ in its last digits"] if other else []
 
 
 def _report(folder: RunFolder) -> None:
