@@ -45,3 +45,9 @@ def test_a_machine_that_is_not_there_is_one_line(tiny, change):
     with pytest.raises(UsageError, match="devices: ") as caught:
         run(Settings.of(**tiny, **change))
     assert "\n" not in str(caught.value)
+
+
+def test_brackets_in_a_path_are_shown_as_they_are(tiny, tmp_path):
+    said = told({**tiny, "out": tmp_path / "run [bold]"}, "lines")
+    assert "run [bold]; load the network with" in said
+    assert "run [bold]" in told({**tiny, "out": tmp_path / "run [bold]"}, "lines")

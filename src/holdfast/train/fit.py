@@ -19,6 +19,9 @@ from holdfast.train.versions import versions
 if TYPE_CHECKING:
     from holdfast.train.plan import Plan
 
+PLAINLY: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}
+"""How lines with paths and names are printed: brackets in them are no markup."""
+
 
 def fit(data: str | Path, **settings: Any) -> Result:
     """Fine-tune a network on a folder of pictures.
@@ -41,7 +44,7 @@ def run(settings: Settings, console: Console | None = None) -> Result:
     console = console or Console(stderr=True, quiet=settings.progress == "off")
     folder = RunFolder(settings.folder())
     if folder.claim(settings) == "finished":
-        console.print(f"finished already: {folder.path} (another folder with --out trains anew)", soft_wrap=True)
+        console.print(f"finished already: {folder.path} (another folder with --out trains anew)", **PLAINLY)
         _report(folder)
         return Result.read(folder.path)
     with folder.lock() if leads() else nullcontext(), limited(settings.threads):
@@ -52,7 +55,7 @@ def run(settings: Settings, console: Console | None = None) -> Result:
             plan = make_plan(settings)
         if leads():
             for line in [*write_down(plan, folder), *plan.describe()]:
-                console.print(line, soft_wrap=True, highlight=False, markup=False)
+                console.print(line, **PLAINLY)
         result = execute(plan, folder, console)
     if leads():
         _report(folder)

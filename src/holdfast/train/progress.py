@@ -76,7 +76,7 @@ class Shown(Callback):
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=line)
         elif self._kind == "lines":
-            self._console.print(line, soft_wrap=True)
+            self._console.print(line, soft_wrap=True, highlight=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """End the bar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
@@ -47,6 +48,8 @@ class Run:
     def __init__(self, plan: Plan, folder: RunFolder, console: Console) -> None:
         s = plan.settings
         self.plan, self.folder, self.console = plan, folder, console
+        # brackets in paths and names are no markup
+        self._say = functools.partial(console.print, soft_wrap=True, highlight=False, markup=False)
         self.methods = HoldfastCallback(
             plan.methods,
             head=plan.built.head.head,
@@ -115,12 +118,12 @@ class Run:
         trainer = self.trainer()
         device = trainer.strategy.root_device
         if trainer.is_global_zero:
-            self.console.print(f"device     {_name(device)}, precision {self.plan.settings.precision}", highlight=False)
+            self._say(f"device     {_name(device)}, precision {self.plan.settings.precision}")
         checkpoint = load(self.folder.last) if self.folder.last.is_file() else None
         if checkpoint is not None:
             self.history.load_state_dict(checkpoint["callbacks"][self.history.state_key])
             if trainer.is_global_zero:
-                self.console.print(f"resuming   after epoch {len(self.history.rows)}", highlight=False)
+                self._say(f"resuming   after epoch {len(self.history.rows)}")
             if self.history.stopped or len(self.history.rows) >= self.plan.settings.epochs:
                 self._restore(checkpoint)
                 return trainer
@@ -168,9 +171,9 @@ class Run:
         lines = save_preprocessing(plan.built, plan.index.classes, folder)
         write_text(folder.predictions, as_csv(parts, plan.index.classes))
         write_json(folder.result, figures)
-        self.console.print(f"written to {folder.path}; load the network with", soft_wrap=True, highlight=False)
+        self._say(f"written to {folder.path}; load the network with")
         for line in lines:
-            self.console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
+            self._say(f"    {line}")
         return figures
 
     def _predictions(self, network: torch.nn.Module, device: torch.device) -> dict[str, Predictions]:
