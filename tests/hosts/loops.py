@@ -1,13 +1,15 @@
 """One run of the tiny classifier by hand, under Lightning's Trainer and under the Hugging Face Trainer."""
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
 from transformers import TrainingArguments
 
 from holdfast.adapters.hf import HoldfastTrainer
@@ -26,12 +28,16 @@ class Recipe:
     bf16: bool = False
     loss_in_bf16: bool = True
     dtype: torch.dtype = torch.float32
+    compiled: bool = False
+    average: bool = False
+    ranks: int = 1
+    rank: int = 0
     folder: Path | None = None
     resume: Path | None = None
 
     @property
     def steps_per_epoch(self):
-        return -(-tiny.IMAGES // (self.batch * self.accumulate))
+        return -(-tiny.IMAGES // (self.batch * self.accumulate * self.ranks))
 
     @property
     def steps(self):
@@ -47,11 +53,28 @@ def decay(step):
     return 0.9**step
 
 
+def ema(model):
+    """An exponential average of the weights."""
+    return AveragedModel(model, avg_fn=lambda old, new, count: 0.9 * old + 0.1 * new)
+
+
+def wrapped(r, model):
+    """What the hand-written loop calls instead of the prepared model."""
+    model = torch.compile(model, backend="aot_eager") if r.compiled else model
+    return DistributedDataParallel(model) if r.ranks > 1 else model
+
+
+def batches(r):
+    """The batches of an epoch, this rank's only."""
+    parts = zip(*(part.split(r.batch) for part in tiny.data(r.dtype)), strict=True)
+    return list(parts)[r.rank :: r.ranks]
+
+
 def by_hand(r):
     """A hand-written loop; with a folder it leaves a checkpoint after the first epoch."""
     methods, model = r.methods, tiny.network(r.dtype)
-    x_all, y_all = tiny.data(r.dtype)
     methods.prepare(model, total_steps=r.steps, steps_per_epoch=r.steps_per_epoch, seed=tiny.SEED)
+    called, average = wrapped(r, model), ema(model) if r.average else None
     optimizer = optimiser(methods.param_groups(model, lr=tiny.LR, head_lr=tiny.HEAD_LR))
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
     parts, first = {"model": model, "optimizer": optimizer, "scheduler": scheduler, "methods": methods}, 0
@@ -62,11 +85,10 @@ def by_hand(r):
         first = 1
     autocast = torch.autocast("cpu", torch.bfloat16) if r.bf16 else contextlib.nullcontext()
     for epoch in range(first, tiny.EPOCHS):
-        batches = list(zip(x_all.split(r.batch), y_all.split(r.batch), strict=True))
-        for i, (x, y) in enumerate(batches):
+        for i, (x, y) in enumerate(batches(r)):
             x, y = methods.on_batch(x, y)
             with autocast:
-                logits = model(x)["logits"]
+                logits = called(x)["logits"]
                 loss = methods.loss(F.cross_entropy(logits, y)) if r.loss_in_bf16 else None
             if loss is None:
                 loss = methods.loss(F.cross_entropy(logits.float(), y))
@@ -78,17 +100,22 @@ def by_hand(r):
                 methods.step(optimizer)
                 scheduler.step()
                 optimizer.zero_grad()
+                if average is not None:
+                    average.update_parameters(model)
         if r.folder is not None and epoch == 0:
             torch.save({name: part.state_dict() for name, part in parts.items()}, r.folder / "hand.pt")
-    return tiny.weights(model)
+    return tiny.weights(model if average is None else average.module)
 
 
 class Classifier(pl.LightningModule):
     """Somebody's LightningModule."""
 
-    def __init__(self, model, methods):
+    def __init__(self, model, recipe):
         super().__init__()
-        self.model, self.methods = model, methods
+        self.model, self.methods, self.recipe = model, recipe.methods, recipe
+
+    def train_dataloader(self):
+        return DataLoader(batches(replace(self.recipe, rank=self.trainer.global_rank)), batch_size=None)
 
     def training_step(self, batch):
         x, y = batch
@@ -100,8 +127,18 @@ class Classifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
-def lightning_trainer(r, **more):
+class CompiledClassifier(Classifier):
+    """The same, compiled where Lightning has a hook for it."""
+
+    def configure_model(self):
+        self.model.compile(backend="aot_eager")
+
+
+def lightning_trainer(r):
     """A quiet Trainer on the processor."""
+    averaging = (
+        [pl.callbacks.WeightAveraging(avg_fn=lambda old, new, count: 0.9 * old + 0.1 * new)] if r.average else []
+    )
     keeper = pl.callbacks.ModelCheckpoint(r.folder, filename="{epoch}", every_n_epochs=1, save_top_k=-1)
     return pl.Trainer(
         accelerator="cpu",
@@ -113,20 +150,21 @@ def lightning_trainer(r, **more):
         enable_checkpointing=r.folder is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[HoldfastCallback(r.methods, seed=tiny.SEED), *([keeper] if r.folder else []), *more.pop("also", [])],
-        **{"devices": 1, **more},
+        callbacks=[HoldfastCallback(r.methods, seed=tiny.SEED), *averaging, *([keeper] if r.folder else [])],
+        devices=r.ranks,
+        use_distributed_sampler=False,
+        strategy="auto" if r.ranks == 1 else "ddp_fork",
     )
 
 
 def under_lightning(r):
     """Lightning's Trainer with the callback."""
-    module = Classifier(tiny.network(r.dtype), r.methods)
-    loader = DataLoader(TensorDataset(*tiny.data(r.dtype)), batch_size=r.batch)
-    lightning_trainer(r).fit(module, loader, ckpt_path=r.resume, weights_only=True)
+    module = (CompiledClassifier if r.compiled else Classifier)(tiny.network(r.dtype), r)
+    lightning_trainer(r).fit(module, ckpt_path=r.resume, weights_only=True)
     return tiny.weights(module.model)
 
 
-def hf_arguments(r, **more):
+def hf_arguments(r):
     """Quiet TrainingArguments on the processor."""
     return TrainingArguments(
         output_dir=str(r.folder or "unused"),
@@ -142,7 +180,9 @@ def hf_arguments(r, **more):
         report_to=[],
         disable_tqdm=True,
         logging_strategy="no",
-        **more,
+        torch_compile=r.compiled,
+        torch_compile_backend="aot_eager" if r.compiled else None,
+        ddp_backend="gloo" if r.ranks > 1 else None,
     )
 
 

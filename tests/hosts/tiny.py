@@ -33,7 +33,7 @@ class Guided(Method):
 
     def penalty(self, step, state):
         distance = step.features("rep") - step.teacher("rep")
-        return self.strength * distance.float().square().sum(1).mean()
+        return self.strength * distance.square().sum(1).mean()
 
 
 def five():

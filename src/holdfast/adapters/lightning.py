@@ -60,12 +60,12 @@ class HoldfastCallback(Callback):
         if self._inner is None:
             self._inner = pl_module.training_step
             # Lightning reads the wrapped signature to choose the arguments
-            pl_module.training_step = functools.wraps(self._inner)(functools.partial(self._step, self._inner))
+            pl_module.training_step = functools.wraps(self._inner)(lambda *args: self._step(*args))
 
-    def _step(self, inner: Any, batch: Any, *args: Any) -> Any:
+    def _step(self, batch: Any, *args: Any) -> Any:
         if isinstance(batch, list | tuple) and len(batch) > 1:  # inputs, targets, perhaps indices
             batch = [*self.methods.on_batch(*batch[:3]), *batch[2:]]
-        out = inner(batch, *args)
+        out = self._inner(batch, *args)
         if isinstance(out, Mapping):
             return {**out, "loss": self.methods.loss(out["loss"])}
         return self.methods.loss(out) if isinstance(out, Tensor) else out
