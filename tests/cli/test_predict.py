@@ -1,9 +1,11 @@
 import csv
 import io
 import json
+import os
 
 import pytest
 
+from holdfast.cli import main
 from holdfast.train import predict as predicting
 
 from .conftest import paint
@@ -80,3 +82,15 @@ def test_names_with_commas_and_quotes_survive(holdfast, trained, tmp_path):
     folder = paint(tmp_path / "new", counts=1, classes=('a, "b"',))
     done = holdfast("predict", trained[0], folder)
     assert rows(done.out)[0]["path"] == str(folder / 'a, "b"' / "0.png")
+
+
+def test_names_that_are_no_text_come_out_as_they_went_in(trained, tmp_path, monkeypatch, capsysbinary):
+    run, photos = trained
+    name = os.fsencode(tmp_path) + b"/\xff.png"
+    with open(name, "wb") as file:
+        file.write((photos / "red" / "0.png").read_bytes())
+    monkeypatch.setattr("sys.argv", ["holdfast", "predict", str(run), os.fsdecode(name)])
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 0
+    assert capsysbinary.readouterr().out.splitlines()[1].startswith(name + b",red,")

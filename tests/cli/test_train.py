@@ -1,8 +1,12 @@
 import json
+import signal
+import subprocess
+import sys
 
+import pytest
 import yaml
 
-from .conftest import contents
+from .conftest import TINY, contents
 
 
 def test_the_result_goes_to_stdout_and_the_story_to_stderr(train, photos, tmp_path):
@@ -71,3 +75,26 @@ def test_a_settings_file_repeats_the_run(holdfast, trained, tmp_path):
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
     first, again = (yaml.safe_load((folder / "settings.yaml").read_text()) for folder in (run, tmp_path / "again"))
     assert first == again
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_says_so_in_one_line_and_goes_on(train, photos, tmp_path):
+    flags = ["--out", tmp_path / "run", "--epochs", 60, "--checkpoint-every", 1]
+    words = [sys.executable, "-c", "from holdfast.cli.main import main; main()", "train", photos, *TINY, *flags]
+    with subprocess.Popen([str(w) for w in words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as going:
+        told = []
+        for line in going.stderr:
+            told.append(line)
+            if line.startswith("epoch 2/"):
+                going.send_signal(signal.SIGINT)
+                break
+        rest = going.stderr.read()
+        assert going.stdout.read() == ""
+    assert going.returncode == 130
+    assert rest.splitlines()[-1].startswith("interrupted: SIGINT after epoch ")
+    assert "Traceback" not in rest
+    assert not (tmp_path / "run" / "result.json").exists()
+    done = train(photos, *flags)
+    assert done.code == 0
+    assert "resuming" in done.err
+    assert "epoch 1/" not in done.err

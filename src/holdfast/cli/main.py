@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -65,6 +66,8 @@ def _common(
 
 def main() -> None:
     """Run the command line and exit: 0, or 2 for what the user can mend, 130 when interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are no valid text go out as they came in
     sys.exit(command(sys.argv[1:]))
 
 
