@@ -37,7 +37,7 @@ RATES = [  # body rate, head rate, batch-norm mode
     (1e-3, 1e-2, "train"),
     (1e-2, 1e-2, "train"),
 ]
-TUNE_SEEDS, RUN_SEEDS = range(100, 102), range(10)
+TUNE_SEEDS, RUN_SEEDS = range(100, 101), range(10)
 SETTINGS = {
     "model": "torchvision:mobilenet_v2",
     "image_size": 96,

@@ -65,9 +65,19 @@ class Plan:
         return "val" in self.index.parts
 
     @property
+    def val_every(self) -> int:
+        """Epochs between validations, 0 for none; where not asked for, validation sees about as many pictures."""
+        if not self.validates:
+            return 0
+        if self.settings.val_every is not None:
+            return self.settings.val_every
+        wanted = round(len(self.index.parts["val"]) / len(self.index.parts["train"]))
+        return min(max(1, wanted), self.settings.epochs)
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the best epoch on the validation part is kept."""
-        return self.settings.keep == "best" and self.validates and self.settings.val_every > 0
+        return self.settings.keep == "best" and self.val_every > 0
 
     def describe(self) -> Iterator[str]:
         """What will happen, one line each."""
@@ -125,6 +135,6 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
     if len(index.classes) != built.head.out_features:
         raise DataError(f"{settings.data} changed while it was read: repeat the command")
     plan = Plan(settings, methods, index, built)
-    if settings.early_stopping is not None and not (plan.validates and settings.val_every):
+    if settings.early_stopping is not None and not plan.val_every:
         raise UsageError("early_stopping needs validation pictures and val_every >= 1")
     return plan

@@ -65,7 +65,7 @@ class Shown(Callback):
         plan, s = self._plan, self._plan.settings
         left = s.epochs - len(self._history.rows)
         batches = len(plan.index.parts.get("val", ())) / s.batch_size / s.devices
-        validations = left / s.val_every if s.val_every else 1
+        validations = left / plan.val_every if plan.val_every else 1
         return step * (left * plan.batches_per_epoch + validations * batches / 3)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:

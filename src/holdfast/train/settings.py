@@ -49,7 +49,7 @@ class Settings(BaseModel):
     batch_size: int = _option(20, "pictures per batch and device", "Training", ge=1)
     accumulate: int = _option(1, "batches whose gradients make up one step", "Training", ge=1)
     optimizer: Literal["sgd", "adamw"] = _option("sgd", "optimiser", "Training")
-    lr: float = _option(1e-3, "learning rate of the pre-trained layers", "Training", gt=0)
+    lr: float = _option(3e-4, "learning rate of the pre-trained layers", "Training", gt=0)
     head_lr: float | None = _option(1e-2, "learning rate of the new head; none takes lr", "Training", gt=0)
     momentum: float = _option(0.9, "momentum of SGD", "Training", ge=0, lt=1)
     weight_decay: float = _option(1e-4, "decay of weights that no penalty owns", "Training", ge=0)
@@ -57,7 +57,12 @@ class Settings(BaseModel):
     class_weights: Literal["none", "balanced"] = _option("none", "weights of the classes in the loss", "Training")
     keep: Literal["best", "last"] = _option("best", "weights to keep: best on validation, or of the end", "Training")
     early_stopping: int | None = _option(None, "stop after so many epochs without improvement", "Training", ge=1)
-    val_every: int = _option(1, "epochs between validations; 0 validates at the end alone", "Training", ge=0)
+    val_every: int | None = _option(
+        None,
+        "epochs between validations; 0: at the end alone; none: as long as they see no more than training",
+        "Training",
+        ge=0,
+    )
     seed: int = _option(0, "of split, subset, head, order, augmentation and method", "Training", ge=0, lt=2**31)
 
     precision: Literal["32", "bf16", "fp16"] = _option("32", "arithmetic: float32, or mixed with 16 bits", "Machine")
