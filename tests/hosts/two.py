@@ -2,16 +2,17 @@
 
 import os
 import tempfile
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from accelerate.state import AcceleratorState
 
 from hosts import tiny
 from hosts.loops import Recipe, by_hand, under_hugging_face
 
-RANKS = 2
+RANKS, PARTS = 2, (1, 2)
+HOSTS = {"hand": by_hand, "hugging_face": under_hugging_face}
 
 
 def recipe(rank=0, accumulate=1):
@@ -21,21 +22,25 @@ def recipe(rank=0, accumulate=1):
 
 
 def run(rank, folder):
-    """Train by hand and under Hugging Face; leave the weights of each in the folder."""
+    """Train in every way; leave the weights in the folder."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(RANKS), "LOCAL_WORLD_SIZE": str(RANKS)}
     os.environ |= {"ACCELERATE_USE_CPU": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # looked for, not used
-    torch.set_num_threads(1)
+    AcceleratorState._reset_state(reset_partial_state=True)  # what the forked process inherited is of one process
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=RANKS)
-    torch.save(by_hand(recipe(rank)), f"{folder}/hand{rank}.pt")
-    torch.save(under_hugging_face(recipe(rank)), f"{folder}/hugging_face{rank}.pt")
+    for host, train in HOSTS.items():
+        for accumulate in PARTS:
+            torch.save(train(recipe(rank, accumulate)), f"{folder}/{host}_{accumulate}_{rank}.pt")
     dist.destroy_process_group()
 
 
 def together():
-    """host → the weights that each rank ended with."""
+    """(host, accumulated micro-batches) → the weights that each rank ended with."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(run, (folder,), nprocs=RANKS)
+        mp.start_processes(run, (folder,), nprocs=RANKS, start_method="fork")
         return {
-            host: [torch.load(Path(folder, f"{host}{rank}.pt"), weights_only=True) for rank in range(RANKS)]
-            for host in ("hand", "hugging_face")
+            (host, parts): [
+                torch.load(f"{folder}/{host}_{parts}_{rank}.pt", weights_only=True) for rank in range(RANKS)
+            ]
+            for host in HOSTS
+            for parts in PARTS
         }

@@ -19,9 +19,7 @@ except ImportError as error:
 
 
 class HoldfastTrainer(Trainer):
-    """``transformers.Trainer`` with the methods, for classifiers whose batches carry ``labels``.
-
-    The task loss J is the cross-entropy, or the mean over a batch that ``compute_loss_func(outputs, labels)`` returns.
+    """``transformers.Trainer`` with the methods; J is the cross-entropy, or ``compute_loss_func(outputs, labels)``.
 
     Args:
         methods: what to train with.
@@ -71,8 +69,7 @@ class HoldfastTrainer(Trainer):
         """Let the methods transform a training batch, then the loss as ever."""
         index, name = inputs.pop("index", None), _input_name(inputs)
         if torch.is_grad_enabled():
-            x, y = self.methods.on_batch(inputs[name], inputs["labels"], index)
-            inputs = {**inputs, name: x, "labels": y}
+            inputs[name], inputs["labels"] = self.methods.on_batch(inputs[name], inputs["labels"], index)
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -82,10 +79,13 @@ class HoldfastTrainer(Trainer):
             torch.save(self.methods.state_dict(), Path(str(output_dir), "holdfast.pt"))
 
     def _loss(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-        entropy = torch.nn.functional.cross_entropy
-        task = self._task_loss(outputs, labels) if self._task_loss else entropy(outputs["logits"], labels)
+        task = (self._task_loss or self._cross_entropy)(outputs, labels)
         mine = labels.ne(-100).sum().to(task.dtype)  # n equal micro-batches make exactly n of the next line's quotient
         return self.methods.loss(task) / (1 if num_items_in_batch is None else num_items_in_batch / mine)
+
+    def _cross_entropy(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        smoothing = self.args.label_smoothing_factor
+        return torch.nn.functional.cross_entropy(outputs["logits"], labels, label_smoothing=smoothing)
 
 
 def _input_name(inputs: dict[str, Any]) -> str:

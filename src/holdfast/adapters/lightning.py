@@ -17,7 +17,8 @@ from holdfast.core.errors import UsageError
 class HoldfastCallback(Callback):
     """Prepares the network before ``configure_optimizers``, regularises ``training_step``, follows the steps.
 
-    The methods' state, the starting point included, goes into Lightning's checkpoints. Validation is left alone.
+    The methods' state, the starting point included, goes into Lightning's checkpoints. Validation is left alone. Put it
+    before callbacks that look at the weights after a step, such as averages: a method may change them there.
 
     Args:
         methods: what to train with; a text is available as ``callback.methods``.
