@@ -8,6 +8,7 @@ THEIRS = (
     r"ignore:.*isinstance\(treespec, LeafSpec\):FutureWarning",
     r"ignore:.*does not have many workers",
     r"ignore:The dirpath has changed",
+    r"ignore:.*multi-threaded, use of fork:DeprecationWarning",
 )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 
 import torch
 import torch.distributed as dist
@@ -11,7 +12,7 @@ from accelerate.state import AcceleratorState
 from hosts import tiny
 from hosts.loops import Recipe, by_hand, under_hugging_face
 
-RANKS, PARTS = 2, (1, 2)
+RANKS, PARTS, PATIENCE = 2, (1, 2), 90
 HOSTS = {"hand": by_hand, "hugging_face": under_hugging_face}
 
 
@@ -36,7 +37,14 @@ def run(rank, folder):
 def together():
     """(host, accumulated micro-batches) → the weights that each rank ended with."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(run, (folder,), nprocs=RANKS, start_method="fork")
+        ranks = mp.start_processes(run, (folder,), nprocs=RANKS, join=False, start_method="fork")
+        deadline = time.monotonic() + PATIENCE
+        while not ranks.join(timeout=1) and time.monotonic() < deadline:  # returns when any of them has ended
+            pass
+        if any(process.is_alive() for process in ranks.processes):
+            for process in ranks.processes:
+                process.kill()
+            raise TimeoutError(f"the two processes did not end within {PATIENCE} s")
         return {
             (host, parts): [
                 torch.load(f"{folder}/{host}_{parts}_{rank}.pt", weights_only=True) for rank in range(RANKS)
