@@ -19,7 +19,7 @@ import typer
 from holdfast import __version__
 from holdfast.cli.failures import StoppedError, in_one_line
 
-VERBS = ("train", "evaluate", "predict", "export", "methods")
+VERBS = ("train", "evaluate", "predict", "export", "methods", "demo")
 """Each is a function of this name in the module of this name."""
 
 INTERRUPTED = 130
