@@ -116,13 +116,14 @@ def test_plain_training_is_the_loop_one_would_write_by_hand(tiny, tmp_path, bn, 
     network, p = plan.built.model, plan.built.preprocessing
     if bn == "frozen":
         freeze_batchnorm(network)
+    network.to(memory_format=torch.channels_last)
     head = {id(w) for w in network.fc.parameters()}
     decayed = {True: [], False: []}
     for w in network.parameters():
         decayed[id(w) in head].append(w)
     groups = [
         {"params": [w for w in decayed[is_head] if (w.ndim > 1) == decays], "lr": lr, "weight_decay": decays * 1e-4}
-        for is_head, lr in ((False, 1e-3), (True, 1e-2))
+        for is_head, lr in ((False, plan.settings.lr), (True, plan.settings.head_lr))
         for decays in (True, False)
     ]
     optimizer = torch.optim.SGD(groups, momentum=0.9)

@@ -31,7 +31,7 @@ def test_a_folder_is_empty_then_interrupted_then_finished(settings):
 
 def test_other_settings_are_refused_and_named(settings, begun):
     other = Settings.of(**{**settings.model_dump(), "lr": 0.5, "epochs": 3, "workers": 2})
-    with pytest.raises(UsageError, match=r"epochs is 30 there and 3 here; lr is 0\.001 there and 0\.5 here") as caught:
+    with pytest.raises(UsageError, match=r"epochs is 30 there and 3 here; lr is 0\.0003 there and 0\.5 here") as caught:
         begun.claim(other)
     assert "workers" not in str(caught.value)
 

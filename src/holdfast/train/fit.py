@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -50,6 +51,8 @@ def run(settings: Settings, console: Console | None = None) -> Result:
     with folder.lock() if leads() else nullcontext(), limited(settings.threads):
         from holdfast.train.plan import make_plan
         from holdfast.train.training import execute
+
+        gc.collect()  # a trainer and its network refer to each other: many runs in one process would pile up
 
         with console.status("reading the pictures"):
             plan = make_plan(settings)
