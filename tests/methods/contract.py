@@ -15,7 +15,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from reference.networks import HEAD
 
 import holdfast
 from holdfast.core.errors import ConflictError
@@ -30,6 +29,7 @@ from methods.loop import (
     assert_equal,
     differ,
 )
+from reference.networks import HEAD
 
 
 def zero_strength_equals_plain_training(method: Method) -> None:
@@ -86,14 +86,14 @@ def finite_at_the_start_and_on_constants(method: Method) -> None:
         loop = Loop(method, make)
         x, y = loop.batches[0]
         cases = (
-            lambda: loop.loss(x, y),
-            lambda: loop.loss(torch.zeros_like(x), y),
-            lambda: loop.methods.loss(loop.network(x).sum() * 0),
-            lambda: loop.methods.loss(F.cross_entropy(loop.network(x) * 0, y)),
+            lambda loop, x, y: loop.loss(x, y),
+            lambda loop, x, y: loop.loss(torch.zeros_like(x), y),
+            lambda loop, x, y: loop.methods.loss(loop.network(x).sum() * 0),
+            lambda loop, x, y: loop.methods.loss(F.cross_entropy(loop.network(x) * 0, y)),
         )
         for case in cases:
             loop.optimizer.zero_grad()
-            loss = case()
+            loss = case(loop, x, y)
             loss.backward()
             assert math.isfinite(loss.item())
             assert all(p.grad is None or p.grad.isfinite().all() for p in loop.model.parameters())
@@ -104,17 +104,19 @@ def finite_at_the_start_and_on_constants(method: Method) -> None:
 def penalties_pass_gradcheck(method: Method) -> None:
     """The gradient of J + Ω against central differences, in float64, off the starting point."""
     for penalty in [method, *method.children]:
-        if not penalty.penalises or penalty.edits_features or penalty.children:
-            continue
-        for make in ADDITIVE_NETWORKS:
-            loop = Loop(penalty, make).train(2)
-            x, y = loop.batches[2]
+        if penalty.penalises and not penalty.edits_features and not penalty.children:
+            for make in ADDITIVE_NETWORKS:
+                loss_passes_gradcheck(Loop(penalty, make).train(2))
 
-            def regularised(*_: torch.Tensor, loop=loop, x=x, y=y) -> torch.Tensor:
-                loop.methods.step(None)  # a value alone: nothing is left for the next call
-                return loop.loss(x, y)
 
-            torch.autograd.gradcheck(regularised, tuple(loop.model.parameters()), fast_mode=True)
+def loss_passes_gradcheck(loop: Loop) -> None:
+    """The loss of one batch as a function of the parameters, which gradcheck moves in place."""
+
+    def regularised(*_: torch.Tensor) -> torch.Tensor:
+        loop.methods.step(None)  # nothing is left of the call before
+        return loop.loss(*loop.batches[2])
+
+    torch.autograd.gradcheck(regularised, tuple(loop.model.parameters()), fast_mode=True)
 
 
 def gradients_scale_with_the_loss(method: Method) -> None:
@@ -175,15 +177,21 @@ def works_beside_every_other(method: Method) -> None:
     for stem in registered():
         other = text_forms.example(stem)
         for pair in (Sum((method, other)), Sum((other, method))):
-            try:
-                loop = Loop(pair).train(4)
-            except ConflictError as error:
-                for party in (method, other):
-                    named = [str(m) for m in (party, *party.children)]
-                    assert any(name in str(error) for name in named), f"does not name {party}: {error}"
-            else:
-                assert all(value.isfinite().all() for value in loop.weights().values())
-                assert math.isfinite(loop.losses[-1])
+            conflict = trains_or_conflicts(pair)
+            for party in (method, other) if conflict else ():
+                named = [str(m) for m in (party, *party.children)]
+                assert any(name in conflict for name in named), f"does not name {party}: {conflict}"
+
+
+def trains_or_conflicts(pair: Sum) -> str:
+    """The conflict's message, or nothing after some finite steps."""
+    try:
+        loop = Loop(pair).train(4)
+    except ConflictError as error:
+        return str(error)
+    assert all(value.isfinite().all() for value in loop.weights().values())
+    assert math.isfinite(loop.losses[-1])
+    return ""
 
 
 CHECKS = (

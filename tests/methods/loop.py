@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from reference.networks import HEAD, conv_net, image_batches, token_net
 from torch import Tensor, nn
 
 import holdfast
+from reference.networks import HEAD, conv_net, image_batches, token_net
 
 LR, HEAD_LR, STEPS, STEPS_PER_EPOCH = 0.05, 0.2, 8, 3
 Weights = dict[str, Tensor]

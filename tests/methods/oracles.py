@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from reference.networks import HEAD
-from reference.training import Trajectory, train
 from torch import Tensor, nn
 
 from holdfast.functional.noise import generator, uniform_targets
 from methods.loop import HEAD_LR, LR, Loop, assert_close, image_batches
+from reference.networks import HEAD
+from reference.training import Trajectory, train
 
 SEED = 0
 OPTIONS: dict[str, Any] = {"lr": LR, "head_lr": HEAD_LR, "momentum": 0.9}

@@ -6,12 +6,6 @@ from typing import ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import dtnh as oracle
-from reference import l2 as l2_oracle
-from reference import l2_sp as l2_sp_oracle
-from reference import ptr as ptr_oracle
-from reference.networks import HEAD
-from reference.training import add, dot, gradient, shared_parameters
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -31,6 +25,12 @@ from methods.loop import (
 )
 from methods.oracles import follow, ptr_targets
 from methods.trajectories import follows_golden
+from reference import dtnh as oracle
+from reference import l2 as l2_oracle
+from reference import l2_sp as l2_sp_oracle
+from reference import ptr as ptr_oracle
+from reference.networks import HEAD
+from reference.training import add, dot, gradient, shared_parameters
 
 
 @contract.every_check

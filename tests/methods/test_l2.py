@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from reference import l2 as oracle
-from reference.networks import HEAD
 
 import holdfast
 from methods import contract
 from methods.loop import NETWORKS, Loop, assert_close
 from methods.oracles import follow
 from methods.trajectories import follows_golden
+from reference import l2 as oracle
+from reference.networks import HEAD
 
 
 @contract.every_check

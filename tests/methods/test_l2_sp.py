@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from reference import l2_sp as oracle
 
 import holdfast
 from holdfast.core.errors import ConflictError, StartingPointError
@@ -10,6 +9,7 @@ from methods import contract
 from methods.loop import NETWORKS, Loop, assert_close, conv_net, frozen_conv_net, snapshot
 from methods.oracles import follow
 from methods.trajectories import follows_golden
+from reference import l2_sp as oracle
 
 
 @contract.every_check
@@ -108,7 +108,7 @@ def test_a_state_without_the_starting_point_is_refused():
     loop = Loop("l2_sp").train(2)
     saved = loop.methods.state_dict()
     del saved["start"]["embed.weight"]
-    with pytest.raises(StartingPointError, match="nothing for embed.weight"):
+    with pytest.raises(StartingPointError, match=r"nothing for embed\.weight"):
         Loop("l2_sp").methods.load_state_dict(saved)
 
 

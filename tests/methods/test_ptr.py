@@ -3,10 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from reference import l2_sp as l2_sp_oracle
-from reference import ptr as oracle
-from reference.networks import HEAD
-from reference.training import run_forward
 from torch import nn
 
 import holdfast
@@ -16,6 +12,10 @@ from methods import contract
 from methods.loop import NETWORKS, Loop, assert_close, assert_equal, differ
 from methods.oracles import follow, ptr_targets
 from methods.trajectories import follows_golden
+from reference import l2_sp as l2_sp_oracle
+from reference import ptr as oracle
+from reference.networks import HEAD
+from reference.training import run_forward
 
 
 @contract.every_check
@@ -54,7 +54,7 @@ def test_penalty_beside_it_is_the_oracles(make):
 
 
 @pytest.mark.parametrize("make", NETWORKS)
-def test_added_gradient_stands_in_the_ratio_R(make):
+def test_added_gradient_stands_in_the_wanted_ratio(make):
     """Ḡ of what is added equals Ḡ_ce / R, whatever the regression loss."""
     for text, R in (("ptr(R=4, T=inf)", 4), ("ptr(R=0.5, m=3, T=inf, loss='l2')", 0.5)):
         plain, edited = (gradient_at_rep(Loop(t, make)) for t in ("", text))
@@ -129,12 +129,12 @@ def test_accumulation_takes_the_ratio_of_each_micro_batch(make):
     assert_close(found, summed, rtol=1e-12)
 
 
-def test_infinite_T_is_active_from_the_first_step():
+def test_infinite_threshold_is_active_from_the_first_step():
     loop = Loop("ptr(T=inf)").train(1)
     assert loop.methods.log["ptr.active"] == 1
 
 
-def test_finite_T_needs_steps_per_epoch():
+def test_finite_threshold_needs_steps_per_epoch():
     with pytest.raises(UsageError, match=r"ptr.*steps_per_epoch=N"):
         Loop("ptr(T=1)", steps_per_epoch=None)
 
@@ -153,7 +153,7 @@ def fed(text: str, losses: list[float], steps_per_epoch: int = 2, **options) -> 
     return seen
 
 
-def test_gate_opens_in_the_epoch_after_the_first_below_T_and_latches():
+def test_gate_opens_in_the_epoch_after_the_first_below_threshold_and_latches():
     losses = [2, 0, 0.9, 0.9, 3, 3, 0, 0]  # means 1, 0.9, 3, 0
     assert fed("ptr(T=1)", losses) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert fed("ptr(T=1, latch=false)", losses) == [0, 0, 0, 0, 1, 1, 0, 0]
@@ -191,7 +191,7 @@ def test_targets_are_drawn_anew_each_step():
     assert differ(first, later)
 
 
-def test_infinite_R_is_plain_training():
+def test_infinite_ratio_is_plain_training():
     assert_equal(Loop("ptr(R=inf, T=inf)").train().weights(), Loop("").train().weights())
 
 

@@ -4,9 +4,6 @@ import math
 
 import pytest
 import torch
-from reference import l2_sp as l2_sp_oracle
-from reference import rifle as oracle
-from reference.networks import HEAD
 
 import holdfast
 from holdfast.core.errors import ConflictError, UsageError
@@ -14,6 +11,9 @@ from methods import contract
 from methods.loop import HEAD_LR, LR, NETWORKS, Loop, assert_close, assert_equal
 from methods.oracles import OPTIONS, batches, follow, rifle_draw
 from methods.trajectories import follows_golden
+from reference import l2_sp as l2_sp_oracle
+from reference import rifle as oracle
+from reference.networks import HEAD
 
 
 @contract.every_check

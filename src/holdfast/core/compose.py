@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.core import grammar, groups, taps
+from holdfast.core import grammar, groups, hooks, taps
 from holdfast.core.clock import Clock
-from holdfast.core.closed_form import ClosedForm
 from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.locate import Located, locate, make_tappable
 from holdfast.core.member import Member, members
 from holdfast.core.method import Method, Sum
 from holdfast.core.rates import Rates
 from holdfast.core.start import StartingPoint
-from holdfast.core.surrogate import ScaleProbe, Surgery, Term, leaves
+from holdfast.core.surrogate import leaves
 from holdfast.core.taps import Recorder
 from holdfast.core.teacher import Teacher
 from holdfast.core.types import Batch, Context, Step, parameter_refs
@@ -65,8 +64,6 @@ class Composition:
         self._rates: Rates | None = None
         self._teacher: Teacher | None = None
         self._batch: Batch | None = None
-        self._extra: list[nn.Parameter] = []
-        self._foreign: list[Tensor] | None = None
 
     def __str__(self) -> str:
         return str(self.expression)
@@ -104,15 +101,18 @@ class Composition:
         for member in self._walk():
             member.method.edit_model(model, member.state)
         self._refs = parameter_refs(model, self.located.head)
-        self._start = StartingPoint()
-        self._recorder = Recorder(self._edit_features)
+        self._start, self._teacher = StartingPoint(), None
+        self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
         self._bind(Context(self.located, self._refs, self._start, self.clock))
         self._install_taps(model, self.located)
-        self._rates = Rates(self._refs, self._rate_owners(), self._decayed, self._factors)
+        owners = hooks.rate_owners(self._walk())
+        self._rates = Rates(self._refs, owners, self._decayed, lambda: hooks.rate_factors(self._walk(), self.clock))
         return model
 
     def _bind(self, ctx: Context) -> None:
         self._decayed: dict[str, str] = {}
+        self._extra: list[nn.Parameter] = []
+        self._foreign: list[Tensor] | None = None
         mine = {id(r.param) for r in ctx.parameters}
         for member in self._walk():
             method = member.method
@@ -182,16 +182,12 @@ class Composition:
         if not (torch.is_grad_enabled() and task_loss.requires_grad):
             return task_loss
         step = self._open_step(task_loss)
-        inside, outside = self._penalties(step)
-        rule = next((m for m in self._members if m.method.combines_grads), None)
-        if rule is not None:
-            return self._surgery(task_loss, inside, outside, rule, step).loss()
-        total = task_loss
-        for term in outside:
-            total = total + (term.as_tensor() if isinstance(term, ClosedForm) else term)
-        if any(m.method.edits_features for m in self._walk()):
-            total = ScaleProbe.apply(total, lambda go: setattr(step, "scale", go))
-        return total
+        everything = list(self._walk())
+        inside, outside = hooks.penalties(self._members, step)
+        if not hooks.must_part(everything):
+            return hooks.summed(task_loss, outside, everything, step)
+        self._list_trained(task_loss, step)
+        return hooks.surgery(task_loss, inside, outside, everything, step).loss()
 
     def step(self, optimizer: Any) -> None:
         """Tell the methods that the optimiser stepped; does nothing where the step was skipped.
@@ -284,54 +280,18 @@ class Composition:
         return step
 
     def quiet_forward(self, *args: Any) -> Any:
-        """A forward of the network that no tap records, for penalties that need a second one."""
+        """A forward that no tap records, for penalties that need a second one."""
         self._recorder.quiet = True
         try:
             return self.model(*args)
         finally:
             self._recorder.quiet = False
 
-    def _penalties(self, step: Step) -> tuple[list[Term], list[Term]]:
-        """Terms inside a gradient rule, and beside it."""
-        inside: list[Term] = []
-        outside: list[Term] = []
-        for top in self._members:
-            for member in top.walk():
-                term = member.method.penalty(step, member.state)
-                if term is not None:
-                    member.state.figures["penalty"] = term.total if isinstance(term, ClosedForm) else term.detach()
-                    (inside if member is not top else outside).append(term)
-        return inside, outside
-
-    def _surgery(self, task_loss: Tensor, inside: list[Term], outside: list[Term], rule: Member, step: Step) -> Surgery:
-        if self._foreign is None:  # parameters outside the network (a learned temperature) train too
+    def _list_trained(self, task_loss: Tensor, step: Step) -> None:
+        """Tell the step what trains; parameters outside the network (a learned temperature) do too."""
+        if self._foreign is None:
             known = {id(r.param) for r in self._refs}
             self._foreign = [p for p in leaves(task_loss) if id(p) not in known]
         named = [(r.param, r.name) for r in self._refs] + [(p, "") for p in self._foreign]
         step.params = [p for p, _ in named if p.requires_grad]
         step.names = [name for p, name in named if p.requires_grad]
-
-        def combine(g_task: list[Tensor | None], g_pen: Sequence[Tensor | None]) -> list[Tensor | None]:
-            return rule.method.combine_grads(g_task, g_pen, step, rule.state)
-
-        weight = rule.method.wrapped_weight(self.clock)
-        return Surgery(task_loss, inside, outside, weight, step.params, combine, lambda go: setattr(step, "scale", go))
-
-    def _edit_features(self, tap: str, z: Tensor, g: Tensor, step: Step) -> Tensor:
-        """The raw gradient at a tap plus every method's addition to it."""
-        total = g
-        for member in self._walk():
-            if tap in member.method.taps and member.method.edits_features:
-                addition = member.method.feature_grad(tap, z, g, step, member.state)
-                if addition is not None:
-                    total = total + addition.to(total.dtype)
-        return total
-
-    def _rate_owners(self) -> dict[str, str]:
-        return {role: str(m.method) for m in self._walk() for role in m.method.owned_rates}
-
-    def _factors(self) -> dict[str, float]:
-        factors: dict[str, float] = {}
-        for member in self._walk():
-            factors.update(member.method.lr_scale(self.clock, member.state))
-        return factors

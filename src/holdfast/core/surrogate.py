@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from holdfast.core import world
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.errors import ConflictError
+from holdfast.core.types import Step
 
 Term = Tensor | ClosedForm
 Grads = list[Tensor | None]
@@ -68,18 +69,17 @@ class Surgery:
         inside: penalties that the rule combines with the task's gradient.
         outside: penalties that are added as they are.
         weight: factor of the inside penalties in the value; ``combine`` applies it to their gradient.
-        params: everything that trains.
+        step: whose ``params`` are everything that trains; told the upstream factor before anything is differentiated,
+            and that features are edited on the task's way back alone.
         combine: (task gradient, penalty gradient) → gradient.
-        on_scale: told the upstream factor before anything is differentiated.
     """
 
     task: Tensor
     inside: list[Term]
     outside: list[Term]
     weight: float
-    params: list[Tensor]
+    step: Step
     combine: Callable[[Grads, Sequence[Tensor | None]], Grads]
-    on_scale: Callable[[Tensor], None]
 
     def loss(self) -> Tensor:
         """The scalar that the host differentiates."""
@@ -88,27 +88,29 @@ class Surgery:
             for weight, terms in ((self.weight, self.inside), (1.0, self.outside)):
                 for term in terms:
                     value = value + weight * (term.total if isinstance(term, ClosedForm) else term.detach())
-        result: Tensor = _Surrogate.apply(self, value, *self.params)
+        result: Tensor = _Surrogate.apply(self, value, *self.step.params)
         return result
 
     def gradients(self, go: Tensor) -> Grads:
         """The combined gradient on ``params``, scaled by the upstream factor ``go``."""
-        self.on_scale(go)
+        step, params = self.step, self.step.params
+        step.scale = go
         inside, outside = _graph_sum(self.inside), _graph_sum(self.outside)
         g_task = self._differentiate(self.task, go, keep=inside is not None or outside is not None)
+        step.edits = False
         g_in = None if inside is None else self._differentiate(inside, go, keep=outside is not None)
         g_out = None if outside is None else self._differentiate(outside, go, keep=False)
-        g_task = unshared(world.mean_gradients(g_task, self.params), [go])
+        g_task = unshared(world.mean_gradients(g_task, params), [go])
         if g_in is not None:
-            g_in = world.mean_gradients(g_in, self.params)
-        result = self.combine(g_task, PenaltyGrads(self.params, g_in, _forms(self.inside), go))
-        rest = PenaltyGrads(self.params, g_out, _forms(self.outside), go)
+            g_in = world.mean_gradients(g_in, params)
+        result = self.combine(g_task, PenaltyGrads(params, g_in, _forms(self.inside), go))
+        rest = PenaltyGrads(params, g_out, _forms(self.outside), go)
         return _added(result, rest) if self.outside else result
 
     def _differentiate(self, scalar: Tensor, go: Tensor, keep: bool) -> Grads:
         try:
             return list(
-                torch.autograd.grad(scalar, self.params, go.to(scalar.dtype), retain_graph=keep, allow_unused=True)
+                torch.autograd.grad(scalar, self.step.params, go.to(scalar.dtype), retain_graph=keep, allow_unused=True)
             )
         except RuntimeError as error:
             if "heckpoint" in str(error):

@@ -76,7 +76,7 @@ class _EditedView(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         step = ctx.recording.step
-        if step is not None:  # else the host differentiates something that never passed through loss()
+        if step is not None and step.edits:  # without a step, this never passed through loss()
             g = ctx.edit(ctx.name, ctx.saved_tensors[0], g, step)
         return g, None, None, None
 

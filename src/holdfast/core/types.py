@@ -96,8 +96,9 @@ class Step:
     """One call of ``loss``: the task loss, what the taps recorded since the last call, and the teacher's view.
 
     ``scale`` is the upstream factor of the backward pass (loss scaling, division by accumulation steps); it is
-    known from the start of that pass on. Under a gradient rule ``params`` and ``names`` list what it acts on, in the
-    order of the gradients; parameters from outside the network have the empty name.
+    known from the start of that pass on. ``edits`` is false while penalties are differentiated apart from the task:
+    features are edited on the task's way back alone. Then ``params`` and ``names`` list what trains, in the order of
+    the gradients; parameters from outside the network have the empty name.
     """
 
     clock: Clock
@@ -109,6 +110,7 @@ class Step:
     run_teacher: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None = None
     forward: Callable[..., object] | None = None
     scale: Tensor | None = None
+    edits: bool = True
     params: list[Tensor] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     _taught: list[dict[str, Tensor]] | None = None

@@ -24,7 +24,8 @@ def pseudo_regression_grad(z: Tensor, t: Tensor, loss: str) -> Tensor:
 
 def mean_norm(g: Tensor) -> Tensor:
     r"""Mean over the batch of the samples' norms, :math:`\frac1B\sum_i\|g_i\|_2`, for g of shape (B, ...)."""
-    return torch.linalg.vector_norm(g.flatten(1), dim=1).mean()
+    norms: Tensor = torch.linalg.vector_norm(g.flatten(1), dim=1)
+    return norms.mean()
 
 
 def balancing_weight(g_task: Tensor, g_other: Tensor, R: float) -> Tensor:

@@ -27,8 +27,8 @@ def period_at(step: int, total_steps: int, periods: int) -> tuple[int, int, int]
 
 
 def annealed(tau: float, period: float) -> float:
-    r""":math:`\frac12(\cos(\pi\tau/P) + 1)`: from 1 at the start of a period to 0 at its end, and 0 beyond it."""
-    return 0.5 * (math.cos(math.pi * min(tau, period) / period) + 1)
+    r""":math:`\frac12(\cos(\pi\tau/P) + 1)`: from 1 at the start of a period to 0 at its end."""
+    return 0.5 * (math.cos(math.pi * tau / period) + 1)
 
 
 def printed(tau: float, period: float) -> float:

@@ -1,0 +1,92 @@
+"""What the members of a composition do together at one hook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+
+from holdfast.core.clock import Clock
+from holdfast.core.closed_form import ClosedForm
+from holdfast.core.member import Member
+from holdfast.core.surrogate import Grads, ScaleProbe, Surgery, Term
+from holdfast.core.taps import LOGITS
+from holdfast.core.types import Step
+
+
+def penalties(tops: Iterable[Member], step: Step) -> tuple[list[Term], list[Term]]:
+    """Terms inside a gradient rule, and beside it; the value of each goes into its method's figures."""
+    inside: list[Term] = []
+    outside: list[Term] = []
+    for top in tops:
+        for member in top.walk():
+            term = member.method.penalty(step, member.state)
+            if term is not None:
+                member.state.figures["penalty"] = term.total if isinstance(term, ClosedForm) else term.detach()
+                (inside if member is not top else outside).append(term)
+    return inside, outside
+
+
+def gradient_rule(everything: Sequence[Member]) -> Member | None:
+    """The member that owns the rule between the two gradients, if any."""
+    return next((m for m in everything if m.method.combines_grads), None)
+
+
+def must_part(everything: Sequence[Member]) -> bool:
+    """Whether task and penalties need backward passes of their own.
+
+    That is so under a gradient rule, and where a penalty on the logits would send its gradient through features that
+    another method edits: an edit is of the task's gradient alone.
+    """
+    edits = any(m.method.edits_features for m in everything)
+    on_logits = any(m.method.penalises and LOGITS in m.method.taps for m in everything)
+    return gradient_rule(everything) is not None or (edits and on_logits)
+
+
+def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member], step: Step) -> Tensor:
+    """J + Ω for one ordinary backward pass."""
+    total = task_loss
+    for term in terms:
+        total = total + (term.as_tensor() if isinstance(term, ClosedForm) else term)
+    if any(m.method.edits_features for m in everything):
+        total = ScaleProbe.apply(total, lambda go: setattr(step, "scale", go))
+    return total
+
+
+def surgery(
+    task_loss: Tensor, inside: list[Term], outside: list[Term], everything: Sequence[Member], step: Step
+) -> Surgery:
+    """J and Ω for two backward passes, joined by the gradient rule; without one they are added."""
+    rule = gradient_rule(everything)
+    if rule is None:
+        return Surgery(task_loss, inside, outside, 1.0, step, lambda g_task, _: g_task)
+    method, state = rule.method, rule.state
+
+    def combine(g_task: Grads, g_pen: Sequence[Tensor | None]) -> Grads:
+        return method.combine_grads(g_task, g_pen, step, state)
+
+    return Surgery(task_loss, inside, outside, method.wrapped_weight(step.clock), step, combine)
+
+
+def edited(everything: Iterable[Member], tap: str, z: Tensor, g: Tensor, step: Step) -> Tensor:
+    """The raw gradient at a tap plus every method's addition to it."""
+    total = g
+    for member in everything:
+        if tap in member.method.taps and member.method.edits_features:
+            addition = member.method.feature_grad(tap, z, g, step, member.state)
+            if addition is not None:
+                total = total + addition.to(total.dtype)
+    return total
+
+
+def rate_owners(everything: Iterable[Member]) -> dict[str, str]:
+    """Role of each group whose rate a method schedules → that method's text."""
+    return {role: str(m.method) for m in everything for role in m.method.owned_rates}
+
+
+def rate_factors(everything: Iterable[Member], clock: Clock) -> dict[str, float]:
+    """Role → factor on the group's initial rate, for the step to come."""
+    factors: dict[str, float] = {}
+    for member in everything:
+        factors.update(member.method.lr_scale(clock, member.state))
+    return factors
