@@ -34,7 +34,7 @@ types: $(BIN)/.installed-dev ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(BIN)/.installed-dev ## the tests alone
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 overhead: $(BIN)/.installed-dev ## step time and memory of each method relative to plain fine-tuning
 	$(BIN)/python benchmarks/overhead.py

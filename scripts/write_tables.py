@@ -1,0 +1,98 @@
+"""Put the generated tables between their markers in README.md and docs/: methods, results, defaults, overhead.
+
+python scripts/write_tables.py            # after a measurement, or after adding a method
+python scripts/write_tables.py --check    # exit 1 where a table is not up to date
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+from holdfast.core.registry import methods
+
+ROOT = Path(__file__).parent.parent
+OVERHEAD = {"results/overhead-cpu.json": "CPU", "results/overhead-gpu.json": "GPU"}
+
+
+def methods_table(card: str) -> str:
+    """One line per method: name, what it does, its parameters, its presets."""
+    lines = ["| method | what it does | presets |", "|---|---|---|"]
+    for stem, cls in methods().items():
+        first = (cls.__doc__ or "").strip().splitlines()[0]
+        presets = ", ".join(f"`@{p}`" for p in cls.presets)
+        lines.append(f"| [`{stem}`]({card}{stem}.md) | {first} | {presets} |")
+    return "\n".join(lines)
+
+
+def overhead_table() -> str:
+    """Step time and peak memory relative to plain, for every machine that was measured."""
+    parts = []
+    for file, kind in OVERHEAD.items():
+        if not (ROOT / file).exists():
+            continue
+        content = json.loads((ROOT / file).read_text())
+        s, machine = content["settings"], content["machine"]
+        parts.append(
+            f"{kind}: {machine['processor']}, torch {machine['torch']}, {s['model']}, {s['image_size']} px, batch "
+            f"{s['batch_size']}, {s['threads']} threads, precision {s['precision']}, {s['rounds']} pairs.\n"
+        )
+        parts.append("| method | × plain | 95 % interval | s/step | extra peak memory, MiB |\n|---|---|---|---|---|")
+        parts[-1] += "".join(
+            f"\n| `{name}` | {r['ratio']:.3f} | {r['low']:.3f} to {r['high']:.3f} | {r['seconds']:.3f} "
+            f"| {r['extra_memory_mib']:.0f} |"
+            for name, r in content["methods"].items()
+        )
+    return "\n".join(parts)
+
+
+def real_images() -> tuple[str, str]:
+    """The tables of benchmarks/real_images.py: rates on validation, methods on the test parts."""
+    spec = importlib.util.spec_from_file_location("real_images", ROOT / "benchmarks" / "real_images.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["real_images"] = module
+    spec.loader.exec_module(module)
+    results = ROOT / "results" / "real-images"
+    return module.defaults_table(results), module.table(results)
+
+
+def replaced(text: str, marker: str, content: str) -> str:
+    """The text with the part between ``<!-- marker:begin -->`` and ``<!-- marker:end -->`` replaced."""
+    pattern = re.compile(rf"(<!-- {marker}:begin -->\n).*?(<!-- {marker}:end -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}{content}\n{found[2]}", text)
+
+
+def main() -> None:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    defaults, real = real_images()
+    tables = {
+        "README.md": {"methods": methods_table("docs/methods/"), "real": real},
+        "docs/overhead.md": {"overhead": overhead_table()},
+        "docs/defaults.md": {"defaults": defaults},
+    }
+    stale = []
+    for name, parts in tables.items():
+        file = ROOT / name
+        before = after = file.read_text(encoding="utf-8")
+        for marker, content in parts.items():
+            after = replaced(after, marker, content)
+        if before != after:
+            stale.append(name)
+            if not check:
+                file.write_text(after, encoding="utf-8")
+    if stale:
+        print(f"{'not up to date' if check else 'written'}: {', '.join(stale)}")
+    raise SystemExit(1 if stale and check else 0)
+
+
+if __name__ == "__main__":
+    main()
