@@ -186,7 +186,11 @@ def table(results: Path) -> str:
 
 
 def read(results: Path, target: str, name: str) -> list[dict[str, Any]]:
-    """The finished runs of a method, by seed."""
+    """The finished runs of a method, by seed; none before its strength is chosen."""
+    if len(GRID[name]) > 1 and not all(
+        Job("tune", target, text, s).file(results).exists() for text in GRID[name] for s in TUNE_SEEDS
+    ):
+        return []
     files = [Job("run", target, chosen(results, target, name), s).file(results) for s in RUN_SEEDS]
     return [json.loads(f.read_text()) for f in files if f.exists()]
 
