@@ -263,6 +263,7 @@ def _number(value: Any, kind: type[int] | type[float]) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
+        float(value)
         number = kind(value)
     except (OverflowError, ValueError):  # a whole number too large for a float; inf or nan as a whole number
         return None
