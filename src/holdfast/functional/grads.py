@@ -42,6 +42,48 @@ def angle(inner: Tensor, a_sq: Tensor, b_sq: Tensor) -> Tensor:
     return torch.rad2deg(torch.arccos((inner / (a_sq * b_sq).sqrt()).clamp(-1, 1)))
 
 
+def products(g: Grads, h: Grads, like: Tensor) -> Tensor:
+    r""":math:`(\langle g, h\rangle, \|g\|^2, \|h\|^2)`, shape (3,); see ``inner_product``."""
+    return torch.stack([inner_product(a, b, like) for a, b in ((g, h), (g, g), (h, h))])
+
+
+def descent(g: Sequence[Tensor | None], h: Grads, lam: float, c: Tensor) -> list[Tensor | None]:
+    r""":math:`d = (1 - \lambda c)\,g + \lambda h`, written into the memory of g where there is a tensor.
+
+    Args:
+        g: the task's gradient; changed.
+        h: the penalties' gradient, of the same shapes.
+        lam: λ.
+        c: see ``conflict``, a scalar.
+    """
+    mine = [a for a in g if a is not None]
+    # on an accelerator the look at c would cost a sync
+    if mine and (c.device.type != "cpu" or bool(c != 0)):
+        torch._foreach_mul_(mine, 1 - lam * c)
+    both = [(a, b) for a, b in zip(g, h, strict=True) if a is not None and b is not None]
+    if both:
+        torch._foreach_add_([a for a, _ in both], [b for _, b in both], alpha=lam)
+    return [a if a is not None or b is None else lam * b for a, b in zip(g, h, strict=True)]
+
+
+def with_descent(found: Tensor, a: Tensor, lam: float) -> Tensor:
+    r""":math:`(\langle d, g\rangle, \langle d, h\rangle, \|d\|^2)` for :math:`d = a g + \lambda h`, shape (3,).
+
+    Args:
+        found: ``products`` of g and h.
+        a: factor of g, a scalar.
+        lam: λ.
+    """
+    inner, g_sq, h_sq = found
+    with_g, with_h = a * g_sq + lam * inner, a * inner + lam * h_sq
+    return torch.stack([with_g, with_h, a * with_g + lam * with_h])
+
+
+def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """The sum of two gradients, where a missing one counts as 0."""
+    return b if a is None else a if b is None else a + b
+
+
 def _dot(x: Tensor, y: Tensor) -> Tensor:
     if x.dtype in (torch.float16, torch.bfloat16):  # sums of squares overflow or stall there
         x, y = x.float(), y.float()

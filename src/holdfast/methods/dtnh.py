@@ -16,7 +16,7 @@ from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.method import Method, State, Sum, hyper
 from holdfast.core.registry import register
 from holdfast.core.types import Context, Step
-from holdfast.functional.grads import angle, conflict, inner_product
+from holdfast.functional.grads import angle, conflict, descent, plus, products, with_descent
 
 Grads = list[Tensor | None]
 
@@ -114,13 +114,13 @@ class DTNH(Method):
         dots = torch.zeros_like(total)
         for region in self._regions(step):
             parts = [slice(region.start + s.start, region.start + s.stop) for s in chunks(step.params[region])]
-            products = torch.stack([_products(g[part], h[part], total) for part in parts]).sum(0)
-            c = conflict(products[0], products[1])
+            found = torch.stack([products(g[part], h[part], total) for part in parts]).sum(0)
+            c = conflict(found[0], found[1])
             for part in parts:
-                result += _descent(g[part], h[part], lam, c)
-            total += products
+                result += descent(g[part], h[part], lam, c)
+            total += found
             a = 1 - lam * c
-            dots += _with_descent(products, a, lam)
+            dots += with_descent(found, a, lam)
         self._report(total, dots, lam, state)
         return result
 
@@ -128,8 +128,8 @@ class DTNH(Method):
         """What must be added so that the gradients handed out so far sum to the projection of the sums."""
         if state.task is None or step.fresh:
             state.task = state.penalty = state.given = [None] * len(g)
-        state.task = [_plus(a, b) for a, b in zip(state.task, g, strict=True)]
-        state.penalty = [_plus(a, b) for a, b in zip(state.penalty or [], h[:], strict=True)]
+        state.task = [plus(a, b) for a, b in zip(state.task, g, strict=True)]
+        state.penalty = [plus(a, b) for a, b in zip(state.penalty or [], h[:], strict=True)]
         copies: Grads = [None if x is None else x.clone() for x in state.task]
         wanted = self._projected(copies, state.penalty, lam, step, state)
         before, state.given = state.given or [], wanted
@@ -148,7 +148,7 @@ class DTNH(Method):
         """The angles of the paper's case study, in degrees, from the sums of inner products."""
         inner, task_sq, pen_sq = total
         d_task, d_pen, d_sq = dots
-        s_task, s_pen, s_sq = _with_descent(total, torch.ones_like(inner), lam)
+        s_task, s_pen, s_sq = with_descent(total, torch.ones_like(inner), lam)
         state.figures |= {
             "angle": angle(inner, task_sq, pen_sq),
             "conflict": (inner < 0).to(inner.dtype),
@@ -157,31 +157,3 @@ class DTNH(Method):
             "angle3": angle(s_task, s_sq, task_sq),
             "angle4": angle(s_pen, s_sq, pen_sq),
         }
-
-
-def _products(g: Sequence[Tensor | None], h: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    """Inner product of the two, and their squared norms: (3,)."""
-    return torch.stack([inner_product(a, b, like) for a, b in ((g, h), (g, g), (h, h))])
-
-
-def _descent(g: Grads, h: Sequence[Tensor | None], lam: float, c: Tensor) -> Grads:
-    """(1 - λc)·g + λ·h, in the memory of g where there is one."""
-    projects = c.device.type != "cpu" or bool(c != 0)  # on an accelerator the look would cost a sync
-    mine = [a for a in g if a is not None]
-    if projects and mine:
-        torch._foreach_mul_(mine, 1 - lam * c)
-    both = [(a, b) for a, b in zip(g, h, strict=True) if a is not None and b is not None]
-    if both:
-        torch._foreach_add_([a for a, _ in both], [b for _, b in both], alpha=lam)
-    return [a if a is not None else None if b is None else lam * b for a, b in zip(g, h, strict=True)]
-
-
-def _with_descent(products: Tensor, a: Tensor, lam: float) -> Tensor:
-    """⟨d, ∇J⟩, ⟨d, ∇Ω⟩ and ‖d‖² for d = a∇J + λ∇Ω, from ⟨∇J, ∇Ω⟩ and the squared norms: (3,)."""
-    inner, task_sq, pen_sq = products
-    d_task, d_pen = a * task_sq + lam * inner, a * inner + lam * pen_sq
-    return torch.stack([d_task, d_pen, a * d_task + lam * d_pen])
-
-
-def _plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    return b if a is None else a if b is None else a + b
