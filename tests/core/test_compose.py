@@ -1,8 +1,6 @@
 """A composition's life: binding, a step in all its forms, the log, and saving."""
 
 import gc
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
@@ -11,13 +9,9 @@ from torch import nn
 
 import holdfast
 from holdfast.core.errors import ConflictError, ModelError, UsageError
-from holdfast.core.method import Method, Sum
+from holdfast.core.method import Sum
 from methods.loop import NETWORKS, Loop, assert_close, assert_equal, differ, frozen_conv_net, token_net
-from methods.oracles import follow, ptr_targets
-from reference import dtnh as dtnh_oracle
-from reference import ptr as ptr_oracle
 from reference.networks import HEAD
-from reference.training import gradient
 
 ALL = "rifle(periods=2)+dtnh(l2_sp(alpha=0.3))+ptr(T=inf)"
 
@@ -240,45 +234,6 @@ def test_an_optimiser_of_other_parameters_does_not_move_the_clock():
     other.step()
     loop.methods.step(loop.optimizer)
     assert loop.methods.clock.step == 0
-
-
-# -- penalties on the logits -----------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Flat(Method):
-    """Half the mean square of the logits: a penalty whose way back leads through the representation."""
-
-    stem: ClassVar[str] = "flat"
-    taps: ClassVar[tuple[str, ...]] = ("",)
-
-    def penalty(self, step, state):
-        return 0.5 * step.features("").square().sum(1).mean()
-
-
-@pytest.mark.parametrize("make", NETWORKS)
-@pytest.mark.parametrize("beside", [False, True])
-def test_under_a_gradient_rule_features_are_edited_on_the_tasks_way_alone(make, beside):
-    """DTNH differentiates J and Ω one after the other; PtR belongs to J."""
-    edited = ptr_oracle.rule(ptr_targets(1.0))
-
-    def rule(step, J):
-        g_J, figures = edited(step, J)
-        g_O = gradient(0.5 * step.forward.logits.square().sum(1).mean(), step.w)
-        if beside:
-            zero = {n: torch.zeros_like(g) for n, g in g_O.items()}
-            return dtnh_oracle.add(dtnh_oracle.direction(g_J, zero), g_O), figures
-        return dtnh_oracle.direction(g_J, g_O), figures
-
-    inside = "dtnh(l2(alpha=0))" if beside else holdfast.DTNH(Flat())
-    parts = [holdfast.PtR(T=float("inf")), inside, *([Flat()] if beside else [])]
-    follow(holdfast.compose(*parts), make, {"rule": rule})
-
-
-@pytest.mark.parametrize("make", NETWORKS)
-@pytest.mark.parametrize("order", [1, -1])
-def test_without_a_rule_too_features_are_edited_on_the_tasks_way_alone(make, order):
-    parts = (holdfast.PtR(T=float("inf")), Flat())[::order]
-    rule = ptr_oracle.rule(ptr_targets(1.0), penalty=lambda step: 0.5 * step.forward.logits.square().sum(1).mean())
-    follow(holdfast.compose(*parts), make, {"rule": rule})
 
 
 # -- figures and checkpoints -----------------------------------------------------------------------------

@@ -110,10 +110,9 @@ def survives(text: str) -> None:
     """A text is understood, and then it round-trips, or it is refused in the documented way."""
     try:
         expression = read(text)
-    except (UsageError, ConflictError) as error:
-        assert str(error)
-    else:
-        assert read(str(expression)) == expression
+    except (UsageError, ConflictError):
+        return
+    assert read(str(expression)) == expression
 
 
 @given(st.text(max_size=60))
@@ -124,7 +123,8 @@ def test_any_text_is_read_or_refused(text):
 
 PIECES = st.sampled_from([
     *"()+,=@.-'\"", " ", "\n", "0", "1", "1e9", "1e-400", "1e999", ".5", "-1", "inf", "true", "false", "None", "'all'",
-    "l2", "l2_sp", "ptr", "dtnh", "rifle", "li2018", "alpha", "R", "T", "inner", "lam", "periods", "variant='A'", "9" * 330,
+    "l2", "l2_sp", "ptr", "dtnh", "rifle", "li2018", "alpha", "R", "T", "inner", "lam", "periods", "variant='A'",
+    "9" * 330,
     "dtnh(", "l2_sp(", "alpha=", "eval", "__import__('os').system('true')", "²", "٣", "\x00",
 ])  # fmt: skip
 
@@ -139,7 +139,8 @@ def values(method: type[Method]) -> st.SearchStrategy[Method]:
     """Methods of one class with any values of the right kind that the class accepts."""
     choices = {
         "R": st.floats(1e-6, 1e9) | st.just(math.inf), "T": st.floats(0, 1e9) | st.just(math.inf),
-        "include": st.sampled_from(["weights", "+bias", "+norm", "all"]), "head": st.sampled_from(["zero", "free", "start"]),
+        "include": st.sampled_from(["weights", "+bias", "+norm", "all"]),
+        "head": st.sampled_from(["zero", "free", "start"]),
         "loss": st.sampled_from(["smooth_l1", "l2"]), "targets": st.sampled_from(["element", "instance"]),
         "gate": st.sampled_from(["epoch", "iteration"]), "variant": st.sampled_from(["full", "A", "B"]),
         "cycle": st.sampled_from(["annealed", "printed"]), "scope": st.sampled_from(["all", "layer"]),

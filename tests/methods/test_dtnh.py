@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 import holdfast
 from holdfast.core.errors import ConflictError, UsageError
@@ -21,7 +20,6 @@ from methods.loop import (
     assert_equal,
     differ,
     frozen_conv_net,
-    token_net,
 )
 from methods.oracles import follow, ptr_targets
 from methods.trajectories import follows_golden
@@ -200,119 +198,6 @@ def test_two_ranks_project_the_global_accumulated_gradient():
     alone = Loop(method, frozen_conv_net).train(3).weights()
     for weights in ranks.train_on_two(method, frozen_conv_net, steps=3, micro=2):
         assert_close(weights, alone)
-
-
-@pytest.mark.parametrize("make", NETWORKS)
-def test_parameters_outside_the_network_train(make):
-    """A learned temperature of the loss gets its own gradient, as in plain training at λ = 0."""
-
-    def temperature_after(text):
-        temperature = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
-        loop = Loop(text, make, extra=[temperature])
-        for t in range(4):
-            x, y = loop.batches[t % 3]
-            loop.optimizer.zero_grad()
-            # its gradient enters through the logits and, like Kendall's, directly
-            loop.methods.loss(F.cross_entropy(loop.network(x) * temperature, y) + temperature.log()).backward()
-            loop.finish()
-        return temperature.item()
-
-    assert temperature_after("dtnh(l2(alpha=1), lam=0)") == temperature_after("")
-    assert temperature_after("dtnh(l2(alpha=1))") != 1.5
-
-
-def test_a_bare_leaf_in_the_loss_does_not_share_its_gradient_with_the_scale():
-    """The gradient of J = … + s on a scalar s *is* the upstream factor: the surgery must not write into it."""
-    shift = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-    loop = Loop("dtnh(l2(alpha=3))", extra=[shift])
-    x, y = loop.batches[0]
-    (loop.methods.loss(shift - F.cross_entropy(loop.network(x), y)) * 2).backward()
-    assert loop.methods.log["dtnh.conflict"] == 1
-
-    model = Loop("").model
-    w = dict(model.named_parameters()) | {"shift": shift}
-    g_J = gradient(2 * (shift - F.cross_entropy(model(x), y)), w)
-    g_O = gradient(2 * l2_oracle.omega(dict(model.named_parameters()), (), 3.0), w)
-    found = {n: p.grad for n, p in [*loop.model.named_parameters(), ("shift", shift)]}
-    assert_close(found, oracle.direction(g_J, g_O), rtol=1e-12)
-
-
-class HeadFirst(nn.Module):
-    """The same layers, with the head registered before the body and a scale after it."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        inner = token_net()
-        self.head, self.body, self.scale = inner.head, inner, nn.Linear(4, 4, bias=False).double()
-        inner.head = nn.Identity()
-
-    def forward(self, x):
-        return self.head(self.body(x)) + 0 * self.scale.weight.sum()
-
-
-@pytest.mark.parametrize("text", ["l2_sp(alpha=0.7, beta=0.3)", "l2(alpha=0.3, beta=2)"])
-def test_order_of_registration_does_not_matter(text):
-    x, y = Loop("").batches[0]
-
-    def gradients(order):
-        model = HeadFirst()
-        if order == "last":
-            model._modules["head"] = model._modules.pop("head")
-        methods = holdfast.compose(f"dtnh({text})")
-        methods.prepare(model, "head")
-        with torch.no_grad():
-            for p in model.parameters():
-                p.mul_(-0.5)
-        methods.loss(F.cross_entropy(model(x), y)).backward()
-        return {name: p.grad for name, p in sorted(model.named_parameters())}
-
-    assert_close(gradients("first"), gradients("last"), rtol=1e-12)
-
-
-class Checkpointed(nn.Module):
-    """The token network with its first stage under gradient checkpointing."""
-
-    def __init__(self, reentrant: bool):
-        super().__init__()
-        self.inner, self.head, self.reentrant = token_net(), nn.Linear(4, 4).double(), reentrant
-
-    def forward(self, x):
-        x = x.requires_grad_() if self.reentrant else x
-        return self.head(checkpoint(self.inner, x, use_reentrant=self.reentrant))
-
-
-def test_reentrant_checkpointing_is_named_with_its_cure():
-    x, y = Loop("").batches[0]
-    model = Checkpointed(reentrant=True)
-    methods = holdfast.compose("dtnh(l2_sp)")
-    methods.prepare(model, "head")
-    loss = methods.loss(F.cross_entropy(model(x.clone()), y))
-    with pytest.raises(ConflictError, match=r"reentrant.*use_reentrant=False"):
-        loss.backward()
-
-
-def test_other_checkpointing_changes_nothing():
-    x, y = Loop("").batches[0]
-    torch.manual_seed(0)
-    kept, recomputed = Checkpointed(False), Checkpointed(False)
-    recomputed.load_state_dict(kept.state_dict())
-    kept.forward = lambda x: kept.head(kept.inner(x))
-    found = []
-    for model in (kept, recomputed):
-        methods = holdfast.compose("dtnh(l2(alpha=1))+ptr(T=inf)")
-        methods.prepare(model, "head")
-        methods.loss(F.cross_entropy(model(x.clone()), y)).backward()
-        found.append({n: p.grad for n, p in model.named_parameters()})
-    assert_close(*found, rtol=1e-12)
-
-
-def test_a_loss_is_differentiated_once():
-    loop = Loop("dtnh(l2_sp)")
-    loss = loop.loss(*loop.batches[0])
-    loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="differentiated before"):
-        loss.backward()
 
 
 @pytest.mark.parametrize("text", ["dtnh(ptr)", "dtnh(rifle)", "dtnh(l2_sp+ptr)", "dtnh(dtnh(l2_sp))"])

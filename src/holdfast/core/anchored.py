@@ -23,6 +23,18 @@ class Pull:
     to_start: bool
 
 
+def in_words(pulls: Sequence[Pull], include: str, *, squared: bool = True) -> str:
+    """Pulls as formulas with the parameters they act on, for ``describe``."""
+    terms = []
+    for name, pull in zip(("body", "head"), pulls, strict=True):
+        count = sum(r.param.numel() for r in pull.refs)
+        distance = ("‖w − w⁰‖" if pull.to_start else "‖w‖") + ("²" if squared else " per tensor")
+        terms.append(
+            f"{pull.strength:g}·{distance} on the {name}: {len(pull.refs)} tensors, {count} numbers ({include})"
+        )
+    return "; ".join(terms) + "; a sum over parameters, replaces their weight decay"
+
+
 class Anchored(ClosedForm):
     r"""Sum of pulls, each :math:`c\sum_i\|w_i - r_i\|_2^2`, or :math:`c\sum_i\|w_i - r_i\|_2` where not squared.
 

@@ -135,6 +135,11 @@ class Composition:
             self._teacher = Teacher(model, located, taught)
         self._handles = taps.install(model, located, names, edited, self._recorder, inputs=self._teacher is not None)
 
+    def describe(self) -> list[str]:
+        """What each bound method acts on, one line each, the wrapped ones after their wrapper."""
+        self._prepared()
+        return [f"{m.key}: {line}" for m in self._walk() if (line := m.method.describe(m.state))]
+
     def param_groups(
         self, model: nn.Module, lr: float, head_lr: float | None = None, weight_decay: float = 0.0
     ) -> list[dict[str, Any]]:
@@ -265,16 +270,8 @@ class Composition:
 
     def _open_step(self, task_loss: Tensor) -> Step:
         recording = self._recorder.consume()
-        step = Step(
-            self.clock,
-            self.clock.micro,
-            task_loss,
-            recording.tapped,
-            recording.inputs,
-            self._batch,
-            self._teacher,
-            self.quiet_forward,
-        )
+        step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, self._batch)
+        step.run_teacher, step.forward = self._teacher, self.quiet_forward
         recording.step = step
         self.clock.see_loss(task_loss)
         return step

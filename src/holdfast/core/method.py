@@ -130,6 +130,10 @@ class Method(ABC):
         """Take what the method needs from the model as it is at the start."""
         return State()
 
+    def describe(self, state: State) -> str:
+        """What the bound method acts on and how, in one line: parameters, reduction, factors, the head's own term."""
+        return ""
+
     def owned_parameters(self, state: State) -> Iterable[str]:
         """Names of the parameters whose decay the method replaces; the optimiser's must be 0 there."""
         return ()

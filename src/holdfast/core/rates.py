@@ -69,6 +69,7 @@ class Rates:
     def _before(self, optimizer: Optimizer) -> None:
         if not self._mine(optimizer):
             return
+        self._take_back()  # from a step that raised
         if optimizer not in self._checked:
             self._check(optimizer)
             self._checked.add(optimizer)
@@ -80,10 +81,13 @@ class Rates:
                 self._saved.append((group, group["lr"]))
                 group["lr"] = base * factors[role]
 
-    def _after(self, optimizer: Optimizer) -> None:
+    def _take_back(self) -> None:
         for group, lr in self._saved:
             group["lr"] = lr
         self._saved.clear()
+
+    def _after(self, optimizer: Optimizer) -> None:
+        self._take_back()
         if self._mine(optimizer):
             # a fused optimiser is called even when its scaler found an overflow; it then does nothing
             found = getattr(optimizer, "found_inf", None)

@@ -1,0 +1,107 @@
+"""What happens around the host's ``optimizer.step()``: owned rates, decay, taken steps."""
+
+import copy
+
+import pytest
+import torch
+
+from holdfast.core.errors import ConflictError
+from methods.loop import HEAD_LR, LR, Loop, assert_equal
+
+
+def test_a_rate_is_taken_back_though_the_step_fails():
+    loop = Loop("rifle(periods=2, variant='B')").train(2)
+
+    def breaks():
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        loop.optimizer.step(breaks)
+    loop.accumulate([loop.batches[0]])
+    loop.finish()
+    assert [group["lr"] for group in loop.optimizer.param_groups] == [LR, HEAD_LR]
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, [LR, HEAD_LR], total_steps=20),
+        lambda o: torch.optim.lr_scheduler.LinearLR(o, 0.1, total_iters=4),
+    ],
+)
+def test_the_head_starts_each_period_at_the_rate_asked_for(scheduler):
+    loop, seen = Loop("rifle(periods=2)", schedule=scheduler), []
+    loop.optimizer.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[-1]["lr"]))
+    loop.train()
+    assert (seen[0], seen[4]) == (HEAD_LR, HEAD_LR)
+
+
+def test_only_the_schedulers_rates_reach_its_state():
+    """What a method did to a rate leaves nothing that would be saved: resuming with the scheduler is exact."""
+    made = {"schedule": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 8)}
+    whole = Loop("rifle(periods=2)", **made).train(3)
+    file = whole.save()
+    whole.train(5)
+    for first in (True, False):
+        assert_equal(
+            Loop.resumed(file, "rifle(periods=2)", weights_first=first, **made).train(5).weights(), whole.weights()
+        )
+
+
+def test_decay_is_checked_in_every_group_and_named():
+    loop = Loop("l2_sp")
+    loop.optimizer.param_groups[1]["weight_decay"] = 0.25
+    loop.accumulate([loop.batches[0]])
+    with pytest.raises(
+        ConflictError, match=r"l2_sp replaces weight decay on head\.weight.*weight_decay=0\.25: set it to 0"
+    ):
+        loop.optimizer.step()
+
+
+def test_decay_of_parameters_that_no_penalty_owns_is_the_hosts():
+    Loop("ptr(T=inf)", weight_decay=0.1).train(1)
+
+
+def test_a_wrapped_optimiser_counts():
+    """Accelerate's wrapper holds the real one as ``optimizer``."""
+
+    class Wrapper:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    loop = Loop("l2_sp")
+    loop.accumulate([loop.batches[0]])
+    loop.methods.step(Wrapper(loop.optimizer))
+    assert loop.methods.clock.step == 0
+    loop.optimizer.step()
+    loop.methods.step(Wrapper(loop.optimizer))
+    assert loop.methods.clock.step == 1
+
+
+def test_a_fused_optimiser_that_found_an_overflow_took_no_step():
+    """The scaler calls it all the same and lets it look for itself."""
+    loop = Loop("l2_sp")
+    groups = loop.methods.param_groups(loop.model, lr=LR)
+    optimizer, scaler = torch.optim.SGD(groups, fused=True), torch.amp.GradScaler("cpu")
+    x, y = loop.batches[0]
+    for overflow, step in ((float("inf"), 0), (1.0, 1)):
+        before = loop.weights()
+        optimizer.zero_grad()
+        scaler.scale(loop.loss(x, y) * overflow).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        loop.methods.step(optimizer)
+        assert loop.methods.clock.step == step
+        assert torch.equal(loop.weights()["head.bias"], before["head.bias"]) == (step == 0)
+
+
+def test_other_optimisers_and_copies_are_left_alone():
+    loop = Loop("rifle(periods=2, variant='B')")
+    twin = copy.deepcopy(loop.model)
+    other = torch.optim.SGD(twin.parameters(), lr=0.3, weight_decay=0.1)
+    seen = []
+    other.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"]))
+    loop.train(3)
+    other.step()
+    assert seen == [0.3]

@@ -1,0 +1,35 @@
+"""Periods of a run and rates within one, against the oracle."""
+
+import pytest
+
+from holdfast.functional.schedules import annealed, period_at, printed
+from reference import rifle as oracle
+
+
+@pytest.mark.parametrize(("total", "periods"), [(8, 4), (11, 4), (7, 7), (5, 1), (100, 3)])
+def test_periods_and_factors_are_the_oracles(total, periods):
+    due = oracle.resets(total, periods)
+    for t in range(total):
+        index, tau, length = period_at(t, total, periods)
+        assert index == sum(t >= r for r in due)
+        assert tau == t - ([0, *due][index])
+        assert annealed(tau, length) == pytest.approx(oracle.head_factor(t, total, periods), abs=1e-15)
+        assert printed(tau, total // periods) == pytest.approx(
+            oracle.head_factor(t, total, periods, "printed"), abs=1e-15
+        )
+
+
+@pytest.mark.parametrize(("total", "periods"), [(8, 4), (11, 4), (7, 7), (5, 1)])
+def test_periods_cover_the_run_and_none_is_short(total, periods):
+    lengths = {period_at(t, total, periods)[0]: period_at(t, total, periods)[2] for t in range(total)}
+    assert sum(lengths.values()) == total
+    assert min(lengths.values()) >= total // periods
+
+
+def test_beyond_the_run_is_the_last_periods_end():
+    assert period_at(8, 8, 2) == period_at(50, 8, 2) == (1, 4, 4)
+
+
+def test_ends_of_a_cycle():
+    assert [annealed(tau, 4) for tau in (0, 2, 4)] == pytest.approx([1, 0.5, 0], abs=1e-15)
+    assert [printed(tau, 4) for tau in (0, 2, 4)] == pytest.approx([1, 0, 1], abs=1e-15)
