@@ -59,14 +59,12 @@ del train.__annotations__
 
 def _rehearse(settings: Settings, as_json: bool) -> None:
     """Print the plan of a run, and what its folder holds already."""
-    from holdfast.train.plan import make_plan
+    from holdfast.train.fit import rehearse
     from holdfast.train.run_folder import RunFolder
 
     folder = RunFolder(settings.folder())
     state = folder.claim(settings)
-    lines = list(make_plan(settings).describe())
-    then = {"empty": "a new run", "interrupted": "goes on from the last checkpoint", "finished": "finished already"}
-    lines.append(f"folder     {folder.path}: {then[state]}; nothing was written")
+    lines = rehearse(settings)
     if as_json:
         typer.echo(json.dumps({"settings": settings.model_dump(mode="json"), "state": state, "plan": lines}, indent=1))
         return

@@ -93,6 +93,14 @@ class DTNH(Method):
             ctx.clock.require("steps_per_epoch", f"{self} (lam decays per epoch)")
         return DTNHState()
 
+    def describe(self, state: State) -> str:
+        """What is projected, over which parameters, and the strength in effect."""
+        over = "all trainable parameters" if self.scope == "all" else "each layer by itself"
+        when = "each micro-batch" if self.when == "batch" else "the accumulated gradients"
+        decay = "" if self.decay == 1 else f" · {self.decay:g}^epoch"
+        wrapped = " + ".join(f"{self.lam:g}{decay} × [{m}]" for m in self.children)
+        return f"{wrapped}, the part against the task's gradient removed over {over}, for {when}"
+
     def wrapped_weight(self, clock: Clock) -> float:
         """λ in the current epoch."""
         return self.lam * self.decay**clock.epoch

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from holdfast.core.anchored import Anchored, Pull
+from holdfast.core.anchored import Anchored, Pull, in_words
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
@@ -64,12 +64,18 @@ class L2(Method):
         assert isinstance(state, L2State)
         return [r.name for r in (*state.body, *state.head)]
 
+    def _pulls(self, state: L2State) -> list[Pull]:
+        factor = 0.5 if self.half else 1.0
+        beta = self.alpha if self.beta is None else self.beta
+        return [Pull(factor * self.alpha, state.body, False), Pull(factor * beta, state.head, False)]
+
+    def describe(self, state: State) -> str:
+        """Both pulls."""
+        assert isinstance(state, L2State)
+        return in_words(self._pulls(state), self.include)
+
     def penalty(self, step: Step, state: State) -> ClosedForm | None:
         """The penalty in closed form; None at zero strength."""
         assert isinstance(state, L2State)
-        factor = 0.5 if self.half else 1.0
-        beta = self.alpha if self.beta is None else self.beta
-        form = Anchored(
-            [Pull(factor * self.alpha, state.body, False), Pull(factor * beta, state.head, False)], state.start
-        )
+        form = Anchored(self._pulls(state), state.start)
         return form if form.params else None

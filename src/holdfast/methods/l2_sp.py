@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from holdfast.core.anchored import Anchored, Pull
+from holdfast.core.anchored import Anchored, Pull, in_words
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
@@ -78,12 +78,22 @@ class L2SP(Method):
         assert isinstance(state, L2SPState)
         return [r.name for r in (*state.body, *state.head)]
 
-    def penalty(self, step: Step, state: State) -> ClosedForm | None:
-        """The penalty in closed form; None at zero strength."""
-        assert isinstance(state, L2SPState)
+    def _pulls(self, state: L2SPState) -> list[Pull]:
         factor = 0.5 if self.half else 1.0
         # a port that pulls the head to its start uses one strength for both
         beta = self.alpha if self.head == "start" else self.beta
-        pulls = [Pull(factor * self.alpha, state.body, True), Pull(factor * beta, state.head, self.head == "start")]
-        form = Anchored(pulls, state.start, squared=self.squared)
+        return [
+            Pull(factor * self.alpha, state.body, True),
+            Pull(factor * beta, state.head, self.head == "start"),
+        ]
+
+    def describe(self, state: State) -> str:
+        """Both pulls."""
+        assert isinstance(state, L2SPState)
+        return in_words(self._pulls(state), self.include, squared=self.squared)
+
+    def penalty(self, step: Step, state: State) -> ClosedForm | None:
+        """The penalty in closed form; None at zero strength."""
+        assert isinstance(state, L2SPState)
+        form = Anchored(self._pulls(state), state.start, squared=self.squared)
         return form if form.params else None

@@ -77,6 +77,17 @@ class PtR(Method):
             ctx.clock.require("steps_per_epoch", f"{self} (its gate compares epochs with T)")
         return PtRState(active=math.isinf(self.T))
 
+    def describe(self, state: State) -> str:
+        """The regression, its weight and its gate."""
+        regression = "smooth-L1" if self.loss == "smooth_l1" else "squared error"
+        kind = "each entry" if self.targets == "element" else "each sample"
+        opens = "at once" if math.isinf(self.T) else f"when the {self.gate}'s task loss falls below {self.T:g}"
+        return (
+            f"{regression} of rep to targets from U[0, {2 * self.m:g}) for {kind}, anew each batch; "
+            f"weighted so that the mean gradient norms stand {self.R:g} to 1; active {opens}"
+            f"{'' if self.latch else ', not latched'}"
+        )
+
     def feature_grad(self, tap: str, z: Tensor, g: Tensor, step: Step, state: State) -> Tensor | None:
         """:math:`w u_i` for each sample, with u the gradient of its regression loss."""
         assert isinstance(state, PtRState)

@@ -79,6 +79,20 @@ class RIFLE(Method):
         assert isinstance(head, nn.Linear)
         return RIFLEState(head)
 
+    def describe(self, state: State) -> str:
+        """Resets and rate, in steps."""
+        assert isinstance(state, RIFLEState)
+        parts = []
+        if self.variant != "B":
+            weights = tuple(state.head.weight.shape)
+            parts.append(f"head {weights} drawn anew {self.periods - 1} times, deviation {self._deviation(state):.3g}")
+        if self.variant != "A":
+            parts.append(f"its rate on its own {self.cycle} cycle of {self.periods} periods, whatever the schedule")
+        return "; ".join(parts)
+
+    def _deviation(self, state: RIFLEState) -> float:
+        return 1 / math.sqrt(3 * state.head.in_features) if self.std is None else self.std
+
     def lr_scale(self, clock: Clock, state: State) -> dict[str, float]:
         """The cycle's factor for the step to come."""
         if self.variant == "A":
@@ -104,12 +118,11 @@ class RIFLE(Method):
     @torch.no_grad()
     def _reinitialise(self, state: RIFLEState, clock: Clock) -> None:
         weight = state.head.weight
-        std = 1 / math.sqrt(3 * state.head.in_features) if self.std is None else self.std
         # drawn on the processor, so that every device and every rank gets the same head
         drawn = torch.randn(
             weight.shape, generator=generator("cpu", clock.seed, clock.step, state.key), dtype=weight.dtype
         )
-        weight.copy_(drawn * std)
+        weight.copy_(drawn * self._deviation(state))
         if state.head.bias is not None:
             state.head.bias.zero_()
         state.resets += 1

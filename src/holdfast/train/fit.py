@@ -76,12 +76,13 @@ def rehearse(settings: Settings) -> list[str]:
 
     folder = RunFolder(settings.folder())
     state = folder.claim(settings)
+    then = {"empty": "a new run", "interrupted": "goes on from the last checkpoint", "finished": "finished already"}
     with limited(settings.threads):
         plan = make_plan(settings)
         return [
             *plan.describe(),
             *Run(plan, folder, Console(quiet=True)).describe(),
-            f"folder     {folder.path}: {state}",
+            f"folder     {folder.path}: {then[state]}; nothing was written",
         ]
 
 

@@ -35,7 +35,10 @@ class Shown(Callback):
         self._began = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin the bar."""
+        """Say what the methods act on; begin the bar."""
+        if self._kind != "off" and trainer.is_global_zero:
+            for line in self._plan.methods.describe():
+                self._console.print(f"acts on    {line}", soft_wrap=True, highlight=False, markup=False)
         if self._kind == "bar" and trainer.is_global_zero:
             text = TextColumn("{task.description}")
             columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

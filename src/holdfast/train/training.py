@@ -106,6 +106,8 @@ class Run:
         yield f"device     {_name(trainer.strategy.root_device)}, precision {self.plan.settings.precision}"
         self._prepare()
         try:
+            for line in self.plan.methods.describe():
+                yield f"acts on    {line}"
             optimizer, _ = self.module.optimizer_and_schedule()
             for group in optimizer.param_groups:
                 count = sum(p.numel() for p in group["params"])
