@@ -1,10 +1,14 @@
 """Every test starts from the same generators, on one thread, and may import the helpers beside it."""
 
+import os
 import random
 import sys
 from pathlib import Path
 
 import pytest
+
+# before torch is imported; accelerate warns where several processes start without it
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
 
