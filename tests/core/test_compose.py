@@ -1,6 +1,8 @@
 """A composition's life: binding, a step in all its forms, the log, and saving."""
 
 import gc
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 
 import holdfast
 from holdfast.core.errors import ConflictError, ModelError, UsageError
-from holdfast.core.method import Sum
+from holdfast.core.method import Method, Sum
 from methods.loop import NETWORKS, Loop, assert_close, assert_equal, differ, frozen_conv_net, token_net
 from reference.networks import HEAD
 
@@ -176,6 +178,25 @@ def test_validation_with_gradients_on_leaves_no_trace_after_a_step(text):
         for each in (loop, other):
             each.train(1)
     assert_equal(loop.weights(), other.weights())
+
+
+def test_features_of_a_forward_that_had_no_loss_are_gone_after_a_step():
+    @dataclass(frozen=True)
+    class Count(Method):
+        stem: ClassVar[str] = "count"
+        taps: ClassVar[tuple[str, ...]] = ("rep",)
+
+        def penalty(self, step, state):
+            state.figures["rows"] = float(len(step.features("rep")))
+
+    loop = Loop(Count())
+    loop.network(loop.batches[1][0])
+    loop.loss(*loop.batches[0])
+    assert loop.methods.log["count.rows"] == 16  # several forwards before one loss belong to it
+    loop.network(loop.batches[1][0])
+    loop.methods.step(loop.optimizer)
+    loop.loss(*loop.batches[0])
+    assert loop.methods.log["count.rows"] == 8
 
 
 def test_two_forwards_before_one_loss_are_both_edited():

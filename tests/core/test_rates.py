@@ -49,6 +49,24 @@ def test_only_the_schedulers_rates_reach_its_state():
         )
 
 
+def test_a_resumed_run_remembers_the_rate_of_groups_made_by_hand():
+    """The host decays the rate itself: what a method cycles is the rate that it saw first."""
+
+    def by_hand(loop, lr):
+        head = list(loop.model.head.parameters())
+        body = [p for p in loop.model.parameters() if all(p is not h for h in head)]
+        loop.optimizer = torch.optim.SGD([{"params": body, "lr": LR}, {"params": head, "lr": lr}])
+        return loop
+
+    whole = by_hand(Loop("rifle(periods=1, variant='B')"), HEAD_LR).train(3)
+    saved = (whole.weights(), whole.methods.state_dict())
+    whole.optimizer.param_groups[1]["lr"] = 1e-3
+    resumed = by_hand(Loop("rifle(periods=1, variant='B')", restored=saved[0]), 1e-3)
+    resumed.methods.load_state_dict(saved[1])
+    resumed.t = whole.t
+    assert_equal(resumed.train(3).weights(), whole.train(3).weights())
+
+
 def test_decay_is_checked_in_every_group_and_named():
     loop = Loop("l2_sp")
     loop.optimizer.param_groups[1]["weight_decay"] = 0.25

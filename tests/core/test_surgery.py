@@ -10,13 +10,14 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import holdfast
+from holdfast.core.anchored import Anchored, Pull
 from holdfast.core.errors import ConflictError
-from holdfast.core.method import Method
+from holdfast.core.method import Method, State
 from methods.loop import NETWORKS, Loop, assert_close, token_net
 from methods.oracles import follow, ptr_targets
 from reference import dtnh as oracle
-from reference import l2 as l2_oracle
 from reference import ptr as ptr_oracle
+from reference.networks import HEAD
 from reference.training import gradient
 
 
@@ -39,20 +40,50 @@ def test_parameters_outside_the_network_train(make):
     assert temperature_after("dtnh(l2(alpha=1))") != 1.5
 
 
+@dataclass(frozen=True)
+class HeadPull(Method):
+    """A closed form on the head alone: ‖w‖²."""
+
+    stem: ClassVar[str] = "head_pull"
+
+    def bind(self, model, ctx):
+        state = State()
+        state.pull, state.start = Pull(1.0, ctx.head(), False), ctx.start
+        return state
+
+    def penalty(self, step, state):
+        return Anchored([state.pull], state.start)
+
+
 def test_a_bare_leaf_in_the_loss_does_not_share_its_gradient_with_the_scale():
-    """The gradient of J = … + s on a scalar s *is* the upstream factor: the surgery must not write into it."""
+    """The gradient of J = s − … on a scalar s *is* the upstream factor: the surgery must not write into it."""
     shift = nn.Parameter(torch.tensor(0.5, dtype=torch.float64))
-    loop = Loop("dtnh(l2(alpha=3))", extra=[shift])
+    loop = Loop(holdfast.compose("dtnh(l2_sp(alpha=3, head='free'))", HeadPull()), extra=[shift])
+    model = Loop("").model
+    for each in (loop.model, model):
+        for p in each.parameters():
+            p.data.mul_(2)
     x, y = loop.batches[0]
     (loop.methods.loss(shift - F.cross_entropy(loop.network(x), y)) * 2).backward()
     assert loop.methods.log["dtnh.conflict"] == 1
 
-    model = Loop("").model
-    w = dict(model.named_parameters()) | {"shift": shift}
-    g_J = gradient(2 * (shift - F.cross_entropy(model(x), y)), w)
-    g_O = gradient(2 * l2_oracle.omega(dict(model.named_parameters()), (), 3.0), w)
+    w, start = dict(model.named_parameters()), dict(Loop("").model.named_parameters())
+    body, head = [n for n in w if not n.startswith(HEAD)], [n for n in w if n.startswith(HEAD)]
+    g_J = gradient(2 * (shift - F.cross_entropy(model(x), y)), w | {"shift": shift})
+    g_O = gradient(2 * 1.5 * sum((w[n] - start[n]).square().sum() for n in body), w | {"shift": shift})
+    g_H = gradient(2 * sum(w[n].square().sum() for n in head), w | {"shift": shift})
     found = {n: p.grad for n, p in [*loop.model.named_parameters(), ("shift", shift)]}
-    assert_close(found, oracle.direction(g_J, g_O), rtol=1e-12)
+    assert_close(found, oracle.add(oracle.direction(g_J, g_O), g_H), rtol=1e-12)
+
+
+def test_the_upstream_factor_reaches_what_is_logged():
+    """PtR's w is that of the unscaled loss, with a gradient rule as without one."""
+    found = []
+    for text, scale in (("ptr(T=inf)", 1), ("ptr(T=inf)+dtnh(l2_sp)", 1), ("ptr(T=inf)+dtnh(l2_sp)", 64)):
+        loop = Loop(text)
+        loop.gradients(*loop.batches[0], scale)
+        found.append(loop.methods.log["ptr.w"].item())
+    assert found[1:] == pytest.approx([found[0]] * 2, rel=1e-12)
 
 
 class HeadFirst(nn.Module):
@@ -108,6 +139,21 @@ def test_reentrant_checkpointing_is_named_with_its_cure():
     loss = methods.loss(F.cross_entropy(model(x.clone()), y))
     with pytest.raises(ConflictError, match=r"reentrant.*use_reentrant=False"):
         loss.backward()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_a_checkpoint_around_the_head_hides_nothing_silently(reentrant):
+    """The representation is then made anew within backward: edited all the same, or refused with the cure."""
+    x, y = Loop("").batches[0]
+    loop, bare = Loop("ptr(T=inf)"), Loop("ptr(T=inf)")
+    logits = checkpoint(loop.model, x.clone().requires_grad_(), use_reentrant=reentrant)
+    loss = loop.methods.loss(F.cross_entropy(logits, y))
+    if reentrant:
+        with pytest.raises(ConflictError, match=r"reentrant.*use_reentrant=False"):
+            loss.backward()
+        return
+    loss.backward()
+    assert_close({n: p.grad for n, p in loop.model.named_parameters()}, bare.gradients(x, y), rtol=1e-12)
 
 
 def test_other_checkpointing_changes_nothing():

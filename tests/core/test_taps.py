@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from holdfast.core.errors import ModelError, StartingPointError, UsageError
 from holdfast.core.locate import locate
@@ -25,11 +26,13 @@ def test_named_places_are_recorded_as_they_are():
     model, recorder, _ = tapped(["rep", "", "stage1"], inputs=True)
     seen = []
     model.stage1.register_forward_hook(lambda _, __, out: seen.append(out))
+    model.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]), prepend=True)
     x = image_batches()[0][0]
     logits = model(x)
     recording = recorder.consume()
     assert recording.tapped[""][0] is logits
     assert recording.tapped["stage1"][0] is seen[0]
+    assert recording.tapped["rep"][0] is seen[1]
     assert recording.inputs[0][0] is x
     assert recorder.current.tapped == {}
     assert torch.equal(model.head(recording.tapped["rep"][0]), logits)
@@ -55,6 +58,16 @@ def test_passes_without_gradient_and_quiet_ones_are_not_recorded():
     model(x)
     recording = recorder.consume()
     assert (recording.tapped, recording.inputs) == ({}, [])
+
+
+def test_recomputation_within_backward_is_not_a_forward():
+    """A checkpointed stage runs again when gradients are taken; its tap records the first time alone."""
+    model, recorder, _ = tapped(["stage1"])
+    whole = nn.Sequential(nn.Flatten(2), nn.Linear(36, 6).double(), model.stage1, nn.Linear(6, 6).double(), nn.GELU())
+    loss = checkpoint(whole, image_batches()[0][0], use_reentrant=False).sum()
+    assert len(recorder.consume().tapped["stage1"]) == 1
+    loss.backward()
+    assert recorder.consume().tapped == {}
 
 
 def test_an_empty_tap_says_what_to_do():

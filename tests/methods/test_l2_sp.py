@@ -13,7 +13,7 @@ from reference import l2_sp as oracle
 
 
 @contract.every_check
-@pytest.mark.parametrize("text", ["l2_sp(alpha=0.5)", "l2_sp@paddle"])
+@pytest.mark.parametrize("text", ["l2_sp(alpha=0.5)", "l2_sp@renofeation"])
 def test_contract(check, text):
     check(holdfast.compose(text).expression.methods[0])
 

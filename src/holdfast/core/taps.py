@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.utils.hooks import RemovableHandle
 
-from holdfast.core.errors import ModelError
+from holdfast.core.errors import ConflictError, ModelError
 from holdfast.core.locate import Located
 from holdfast.core.types import Step
 
@@ -58,7 +58,7 @@ class Recorder:
         if self.listening:
             recording.tapped.setdefault(name, []).append(z)
         if edits and self.edit is not None and not self.quiet:
-            viewed: Tensor = _EditedView.apply(z, name, recording, self.edit)
+            viewed: Tensor = _EditedView.apply(z, name, recording if self.listening else None, self.edit)
             return viewed
         return z
 
@@ -67,7 +67,7 @@ class _EditedView(torch.autograd.Function):
     """Identity whose backward adds the methods' edits to the gradient."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, name: str, recording: Recording, edit: Edit) -> Tensor:
+    def forward(ctx: Any, z: Tensor, name: str, recording: Recording | None, edit: Edit) -> Tensor:
         ctx.save_for_backward(z)
         ctx.name, ctx.recording, ctx.edit = name, recording, edit
         return z.view_as(z)
@@ -75,6 +75,11 @@ class _EditedView(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.recording is None:  # made within backward, and differentiated: only a reentrant checkpoint does so
+            raise ConflictError(
+                "a reentrant checkpoint hides the features whose gradient a method edits: "
+                "pass use_reentrant=False to torch.utils.checkpoint.checkpoint"
+            )
         step = ctx.recording.step
         if step is not None and step.edits:  # without a step, this never passed through loss()
             g = ctx.edit(ctx.name, ctx.saved_tensors[0], g, step)
@@ -93,9 +98,6 @@ class _Hook:
 
     def __init__(self, recorder: Recorder, name: str, edits: bool) -> None:
         self.recorder, self.name, self.edits = recorder, name, edits
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Inert:
-        return Inert()
 
     def __reduce__(self) -> tuple[type[Inert], tuple[()]]:
         return Inert, ()

@@ -42,4 +42,4 @@ def balancing_weight(g_task: Tensor, g_other: Tensor, R: float) -> Tensor:
         w, a scalar; 0 where either norm is 0, never NaN for finite norms.
     """
     weight = g_task / (g_other * R)
-    return torch.where((g_task > 0) & (g_other > 0), weight, torch.zeros_like(weight))
+    return torch.where(g_other > 0, weight, torch.zeros_like(weight))

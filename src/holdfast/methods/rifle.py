@@ -108,7 +108,7 @@ class RIFLE(Method):
         assert isinstance(state, RIFLEState)
         total = clock.require("total_steps", str(self))
         index, tau, _ = period_at(clock.step, total, self.periods)
-        if index > 0 and tau == 0 and clock.step < total and self.variant != "B":
+        if index > 0 and tau == 0 and self.variant != "B":
             self._reinitialise(state, clock)
             if not self.keep_state:
                 for param in state.head.parameters():
