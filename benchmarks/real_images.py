@@ -162,25 +162,24 @@ def table(results: Path) -> str:
     """Mean ± standard deviation and the paired gain over plain with its 95 % interval, as Markdown."""
     from holdfast.bench.statistics import mean, paired_difference, sample_std
 
-    lines = ["| target | method | accuracy, % | gain over plain | 95 % interval | NLL | ECE | seconds |"]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = ["| target | method | seeds | accuracy, % | gain over plain | 95 % interval | NLL | ECE | seconds |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
     for target, per_class in TARGETS.items():
-        rows = {name: read(results, target, name) for name in GRID}
-        plain = [r["test.accuracy"] * 100 for r in rows["plain"]]
-        for found in rows.values():
-            if not found:
+        plain = {r["seed"]: r["test.accuracy"] * 100 for r in read(results, target, "plain")}
+        for name in GRID:
+            found = {r["seed"]: r for r in read(results, target, name)}
+            accuracy = {seed: r["test.accuracy"] * 100 for seed, r in found.items()}
+            pairs = sorted(accuracy.keys() & plain.keys())
+            if len(pairs) < 2:
                 continue
-            accuracy = [r["test.accuracy"] * 100 for r in found]
-            cells = [f"{target}, {per_class} per class", f"`{found[0]['method']}`"]
-            cells.append(f"{mean(accuracy):.1f} ± {sample_std(accuracy):.1f}")
-            if found[0]["method"] == "plain":
-                cells += ["", ""]
-            else:
-                gain = paired_difference(accuracy, plain[: len(accuracy)])
-                cells += [f"{gain.mean:+.1f}", f"{gain.low:+.1f} to {gain.high:+.1f}"]
-            cells += [
-                f"{mean([r[k] for r in found]):.{d}f}" for k, d in (("test.nll", 2), ("test.ece", 3), ("seconds", 0))
-            ]
+            values = list(accuracy.values())
+            seeds = f"{len(values)} of {len(RUN_SEEDS)}" if len(values) < len(RUN_SEEDS) else f"{len(values)}"
+            cells = [f"{target}, {per_class} per class", f"`{chosen(results, target, name)}`", seeds]
+            cells.append(f"{mean(values):.1f} ± {sample_std(values):.1f}")
+            gain = paired_difference([accuracy[s] for s in pairs], [plain[s] for s in pairs])
+            cells += ["", ""] if name == "plain" else [f"{gain.mean:+.1f}", f"{gain.low:+.1f} to {gain.high:+.1f}"]
+            for key, digits in (("test.nll", 2), ("test.ece", 3), ("seconds", 0)):
+                cells.append(f"{mean([r[key] for r in found.values()]):.{digits}f}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -50,9 +50,14 @@ class _Value(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, go: Tensor) -> tuple[Tensor | None, ...]:
-        grads = ctx.form.grads(slice(None))
-        torch._foreach_mul_(grads, go)
-        return None, *grads
+        return None, *scaled(ctx.form.grads(slice(None)), go)
+
+
+def scaled(grads: list[Tensor], scale: Tensor) -> list[Tensor]:
+    """Gradients times the upstream factor, in place; no pass over them where the factor is seen to be 1."""
+    if scale.device.type != "cpu" or scale.item() != 1:  # on an accelerator the look would cost a sync
+        torch._foreach_mul_(grads, scale)
+    return grads
 
 
 def chunks(params: Sequence[Tensor], limit: int = 1 << 20) -> list[slice]:

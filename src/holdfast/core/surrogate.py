@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from holdfast.core import world
-from holdfast.core.closed_form import ClosedForm
+from holdfast.core.closed_form import ClosedForm, scaled
 from holdfast.core.errors import ConflictError
 from holdfast.core.types import Step
 
@@ -52,8 +52,7 @@ class PenaltyGrads(Sequence[Tensor | None]):
             mine = [i for i, p in enumerate(params) if id(p) in at]
             for run in _runs(mine, [at[id(params[i])] for i in mine]):
                 first = at[id(params[run[0]])]
-                grads = form.grads(slice(first, first + len(run)))
-                torch._foreach_mul_(grads, self._scale)
+                grads = scaled(form.grads(slice(first, first + len(run))), self._scale)
                 for i, g in zip(run, grads, strict=True):
                     before = total[i]
                     total[i] = g if before is None else before + g
