@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from holdfast.core.closed_form import ClosedForm
+from holdfast.core.method import State
 from holdfast.core.start import StartingPoint
 from holdfast.core.types import ParamRef, trainable
 from holdfast.functional.params import differences, squared_distances
@@ -21,6 +22,23 @@ class Pull:
     strength: float
     refs: Sequence[ParamRef]
     to_start: bool
+
+
+@dataclass
+class AnchoredState(State):
+    """Parameters of the body and of the head that are pulled, and the starting point that all methods share."""
+
+    body: list[ParamRef]
+    head: list[ParamRef]
+    start: StartingPoint
+
+    def state_dict(self) -> dict[str, object]:
+        """Nothing: ``bind`` finds the parameters again, and the composition saves the starting point."""
+        return {}
+
+    def names(self) -> list[str]:
+        """Names of all that are pulled."""
+        return [r.name for r in (*self.body, *self.head)]
 
 
 def in_words(pulls: Sequence[Pull], include: str, *, squared: bool = True) -> str:

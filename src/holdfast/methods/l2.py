@@ -7,25 +7,11 @@ from typing import ClassVar
 
 from torch import nn
 
-from holdfast.core.anchored import Anchored, Pull, in_words
+from holdfast.core.anchored import Anchored, AnchoredState, Pull, in_words
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
-from holdfast.core.start import StartingPoint
-from holdfast.core.types import Context, Include, ParamRef, Step
-
-
-@dataclass
-class L2State(State):
-    """Parameters of the body and of the head that are pulled to zero."""
-
-    body: list[ParamRef]
-    head: list[ParamRef]
-    start: StartingPoint
-
-    def state_dict(self) -> dict[str, object]:
-        """Nothing: the parameters are found again by ``bind``."""
-        return {}
+from holdfast.core.types import Context, Include, Step
 
 
 @register
@@ -55,27 +41,27 @@ class L2(Method):
         """Both strengths 0."""
         return replace(self, alpha=0.0, beta=0.0)
 
-    def bind(self, model: nn.Module, ctx: Context) -> L2State:
+    def bind(self, model: nn.Module, ctx: Context) -> AnchoredState:
         """Find the parameters."""
-        return L2State(ctx.shared(self.include), ctx.head(self.include), ctx.start)
+        return AnchoredState(ctx.shared(self.include), ctx.head(self.include), ctx.start)
 
     def owned_parameters(self, state: State) -> list[str]:
         """All that are pulled."""
-        assert isinstance(state, L2State)
-        return [r.name for r in (*state.body, *state.head)]
+        assert isinstance(state, AnchoredState)
+        return state.names()
 
-    def _pulls(self, state: L2State) -> list[Pull]:
+    def _pulls(self, state: AnchoredState) -> list[Pull]:
         factor = 0.5 if self.half else 1.0
         beta = self.alpha if self.beta is None else self.beta
         return [Pull(factor * self.alpha, state.body, False), Pull(factor * beta, state.head, False)]
 
     def describe(self, state: State) -> str:
         """Both pulls."""
-        assert isinstance(state, L2State)
+        assert isinstance(state, AnchoredState)
         return in_words(self._pulls(state), self.include)
 
     def penalty(self, step: Step, state: State) -> ClosedForm | None:
         """The penalty in closed form; None at zero strength."""
-        assert isinstance(state, L2State)
+        assert isinstance(state, AnchoredState)
         form = Anchored(self._pulls(state), state.start)
         return form if form.params else None

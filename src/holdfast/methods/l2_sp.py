@@ -7,25 +7,11 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from holdfast.core.anchored import Anchored, Pull, in_words
+from holdfast.core.anchored import Anchored, AnchoredState, Pull, in_words
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
-from holdfast.core.start import StartingPoint
-from holdfast.core.types import Context, Include, ParamRef, Step
-
-
-@dataclass
-class L2SPState(State):
-    """The pulls of one run, and the starting point that all methods share."""
-
-    body: list[ParamRef]
-    head: list[ParamRef]
-    start: StartingPoint
-
-    def state_dict(self) -> dict[str, object]:
-        """Nothing: the composition saves the starting point."""
-        return {}
+from holdfast.core.types import Context, Include, Step
 
 
 @register
@@ -66,19 +52,19 @@ class L2SP(Method):
         """Both strengths 0."""
         return replace(self, alpha=0.0, beta=0.0)
 
-    def bind(self, model: nn.Module, ctx: Context) -> L2SPState:
+    def bind(self, model: nn.Module, ctx: Context) -> AnchoredState:
         """Copy the starting point, where a pull refers to it."""
         body = ctx.shared(self.include)
         head = [] if self.head == "free" else ctx.head(self.include)
         ctx.start.keep(body if self.head != "start" else [*body, *head])
-        return L2SPState(body, head, ctx.start)
+        return AnchoredState(body, head, ctx.start)
 
     def owned_parameters(self, state: State) -> list[str]:
         """All that are pulled."""
-        assert isinstance(state, L2SPState)
-        return [r.name for r in (*state.body, *state.head)]
+        assert isinstance(state, AnchoredState)
+        return state.names()
 
-    def _pulls(self, state: L2SPState) -> list[Pull]:
+    def _pulls(self, state: AnchoredState) -> list[Pull]:
         factor = 0.5 if self.half else 1.0
         # a port that pulls the head to its start uses one strength for both
         beta = self.alpha if self.head == "start" else self.beta
@@ -89,11 +75,11 @@ class L2SP(Method):
 
     def describe(self, state: State) -> str:
         """Both pulls."""
-        assert isinstance(state, L2SPState)
+        assert isinstance(state, AnchoredState)
         return in_words(self._pulls(state), self.include, squared=self.squared)
 
     def penalty(self, step: Step, state: State) -> ClosedForm | None:
         """The penalty in closed form; None at zero strength."""
-        assert isinstance(state, L2SPState)
+        assert isinstance(state, AnchoredState)
         form = Anchored(self._pulls(state), state.start, squared=self.squared)
         return form if form.params else None
