@@ -1,7 +1,8 @@
 """Step time and memory of each method relative to plain fine-tuning, on the same network and batch.
 
-All variants live in one process and take turns: in every round each makes one step, in a rotated order, so drift of
-the machine falls on all alike. A second plain run (`null`) shows what the measurement itself can tell apart.
+All variants live in one process and take turns: in every round each makes one step, in an order drawn anew, so drift
+of the machine, and what the step before left in the caches, fall on all alike. A second plain run (`null`) shows what
+the measurement itself can tell apart.
 
     python benchmarks/overhead.py --out results/overhead-cpu.json
 """
@@ -130,9 +131,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             step()
     gc.disable()
     names, seconds = list(steps), {name: [] for name in steps}
-    for i in range(args.rounds):
-        shift = i % len(names)
-        for name in names[shift:] + names[:shift]:
+    order = random.Random(1)
+    for _ in range(args.rounds):
+        for name in order.sample(names, len(names)):
             seconds[name].append(timed(steps[name], args.device))
     rows = {}
     for name in names:

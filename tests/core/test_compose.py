@@ -85,7 +85,7 @@ def test_removed_methods_serve_a_second_network(make):
     first.finish()
     methods.remove()
     assert_equal(Loop(methods, make).train().weights(), Loop(ALL, make).train().weights())
-    assert methods._foreign == []
+    assert methods._extras._foreign == []
 
 
 def test_one_method_object_serves_two_networks_at_once():

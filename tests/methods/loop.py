@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import holdfast
-from reference.networks import HEAD, conv_net, image_batches, token_net
+from reference.networks import HEAD, conv_net, image_batches, source_head, token_net
 
 LR, HEAD_LR, STEPS, STEPS_PER_EPOCH = 0.05, 0.2, 8, 3
 Weights = dict[str, Tensor]
@@ -64,7 +64,7 @@ class Loop:
         self.dtype, self.device = dtype, device
         if restored is not None:
             self.model.load_state_dict(restored)
-        options = {"total_steps": STEPS, "steps_per_epoch": STEPS_PER_EPOCH} | options
+        options = {"total_steps": STEPS, "steps_per_epoch": STEPS_PER_EPOCH, "source_head": source_head(make)} | options
         self.methods.prepare(self.model, HEAD, **options)
         self.network = wrap(self.model)
         groups = self.methods.param_groups(self.model, lr=LR, head_lr=HEAD_LR, weight_decay=weight_decay)

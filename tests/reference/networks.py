@@ -1,6 +1,6 @@
 """Two networks small enough for slow oracles: one with batch-norm, one with layer-norm; both in float64."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,13 @@ def token_net(seed: int = 0, classes: int = 4) -> TokenNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return TokenNet(classes).double().train()
+
+
+def source_head(make: Callable[[], nn.Module], classes: int = 7) -> nn.Linear:
+    """The head that the network had for its source task, in float64; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        return nn.Linear(make().get_submodule(HEAD).in_features, classes).double()
 
 
 def image_batches(count: int = 3, size: int = 6, classes: int = 4, seed: int = 1) -> Sequence[tuple[Tensor, Tensor]]:

@@ -25,13 +25,13 @@ class HoldfastTrainer(Trainer):
         methods: what to train with.
         head: module path of the new head; found where None.
         head_lr: the head's learning rate; ``args.learning_rate`` where None.
+        source_head: the pre-trained network's own head, for methods that keep the source classes.
     """
 
-    def __init__(
-        self, *args: Any, methods: Composition | str, head: str | None = None, head_lr: float | None = None, **rest: Any
-    ) -> None:
+    def __init__(self, *args: Any, methods: Composition | str, head_lr: float | None = None, **rest: Any) -> None:
         self.methods = compose(methods) if isinstance(methods, str) else methods
-        self._head, self._head_lr, self._task_loss = head, head_lr, rest.pop("compute_loss_func", None)
+        self._head_lr, self._task_loss = head_lr, rest.pop("compute_loss_func", None)
+        self._options: dict[str, Any] = {name: rest.pop(name) for name in ("head", "source_head") if name in rest}
         super().__init__(*args, compute_loss_func=self._loss, **rest)
         if getattr(self, "optimizer", None) is not None or self.model_init is not None:
             raise UsageError("pass a model, and optimizer_cls_and_kwargs=(cls, {...}) instead of a made optimiser")
@@ -46,7 +46,8 @@ class HoldfastTrainer(Trainer):
         loader, every = self.get_train_dataloader(), self.args.gradient_accumulation_steps
         epoch = math.ceil(len(loader) / every) if has_length(loader) else 0
         total = self.args.max_steps if self.args.max_steps > 0 else math.ceil(self.args.num_train_epochs * epoch)
-        self.methods.prepare(self.model, self._head, total_steps=total, steps_per_epoch=epoch, seed=self.args.seed)
+        self._options |= {"total_steps": total, "steps_per_epoch": epoch, "seed": self.args.seed}
+        self.methods.prepare(self.model, **self._options)
         path = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
         if not path:
             self.methods.calibrate(_Pairs(loader))

@@ -27,6 +27,7 @@ class HoldfastCallback(Callback):
         total_steps: optimiser steps of the whole training; the trainer's where None.
         steps_per_epoch: optimiser steps per epoch; the trainer's where None.
         seed: of all random numbers that the methods draw.
+        options: what else ``Composition.prepare`` takes (``source_head``).
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class HoldfastCallback(Callback):
         total_steps: int | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        **options: Any,
     ) -> None:
         self.methods = compose(methods) if isinstance(methods, str) else methods
-        self._path, self._head, self._seed = network, head, seed
+        self._path, self._options = network, {"head": head, "seed": seed, **options}
         self._total, self._per_epoch = total_steps, steps_per_epoch
         self._network: nn.Module | None = None
         self._inner: Any = None
@@ -56,11 +58,11 @@ class HoldfastCallback(Callback):
             total = _finite(trainer.estimated_stepping_batches)  # makes the loader too, which the next line needs
             epoch = self._per_epoch or _finite(trainer.num_training_batches / trainer.accumulate_grad_batches)
             total = self._total or total
-            self.methods.prepare(network, self._head, total_steps=total, steps_per_epoch=epoch, seed=self._seed)
+            self.methods.prepare(network, total_steps=total, steps_per_epoch=epoch, **self._options)
             self._network, self._inner = network, None
         if self._inner is None:
             self._inner = pl_module.training_step
-            # Lightning reads the wrapped signature to choose the arguments
+            # its signature is read to choose the arguments
             pl_module.training_step = functools.wraps(self._inner)(lambda *args: self._step(*args))
 
     def _step(self, batch: Any, *args: Any) -> Any:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from holdfast.core import grammar, groups, hooks, taps
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, UsageError
+from holdfast.core.extras import Extras
 from holdfast.core.locate import Located, locate, make_tappable
 from holdfast.core.member import Member, members
 from holdfast.core.method import Method, Sum
 from holdfast.core.rates import Rates
 from holdfast.core.start import StartingPoint
-from holdfast.core.surrogate import leaves
 from holdfast.core.taps import Recorder
 from holdfast.core.teacher import Teacher
 from holdfast.core.types import Batch, Context, Step, parameter_refs
@@ -77,6 +77,7 @@ class Composition:
         total_steps: int | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        source_head: nn.Module | None = None,
     ) -> nn.Module:
         """Bind the methods to a network as it is now: this is the starting point w⁰.
 
@@ -88,10 +89,11 @@ class Composition:
             total_steps: optimiser steps of the whole training, for methods with a schedule.
             steps_per_epoch: optimiser steps per epoch, for methods that act per epoch.
             seed: of all random numbers that the methods draw.
+            source_head: the pre-trained network's own head, for methods that keep the source classes.
 
         Raises:
             ModelError: no linear head is found.
-            UsageError: a method needs ``total_steps`` or ``steps_per_epoch``; prepared before.
+            UsageError: a method needs ``total_steps``, ``steps_per_epoch`` or ``source_head``; prepared before.
         """
         if self._rates is not None:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
@@ -103,7 +105,7 @@ class Composition:
         self._refs = parameter_refs(model, self.located.head)
         self._start, self._teacher = StartingPoint(), None
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
-        self._bind(Context(self.located, self._refs, self._start, self.clock))
+        self._bind(Context(self.located, self._refs, self._start, self.clock, source_head))
         self._install_taps(model, self.located)
         owners = hooks.rate_owners(self._walk())
         self._rates = Rates(self._refs, owners, self._decayed, lambda: hooks.rate_factors(self._walk(), self.clock))
@@ -111,9 +113,6 @@ class Composition:
 
     def _bind(self, ctx: Context) -> None:
         self._decayed: dict[str, str] = {}
-        self._extra: list[nn.Parameter] = []
-        self._foreign: list[Tensor] | None = None
-        mine = {id(r.param) for r in ctx.parameters}
         for member in self._walk():
             method = member.method
             member.state = method.bind(self.model, ctx)
@@ -122,9 +121,7 @@ class Composition:
                 if name in self._decayed:
                     raise ConflictError(f"{self._decayed[name]} and {method} both penalise {name}: keep one of them")
                 self._decayed[name] = str(method)
-            for value in vars(member.state).values():
-                if isinstance(value, nn.Module):
-                    self._extra += [p for p in value.parameters() if id(p) not in mine]
+        self._extras = Extras(self._walk(), ctx.parameters)
 
     def _install_taps(self, model: nn.Module, located: Located) -> None:
         wanted = [(tap, m.method) for m in self._walk() for tap in m.method.taps]
@@ -156,7 +153,7 @@ class Composition:
         if mine - theirs:
             raise UsageError("param_groups: this is not the network that was prepared; pass the one prepare() returned")
         return groups.param_groups(
-            self._refs, self._extra, self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
+            self._refs, self._extras.refs(), self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
         )
 
     def calibrate(self, loader: Iterable[Any]) -> None:
@@ -191,7 +188,7 @@ class Composition:
         inside, outside = hooks.penalties(self._members, step)
         if not hooks.must_part(everything):
             return hooks.summed(task_loss, outside, everything, step)
-        self._list_trained(task_loss, step)
+        self._extras.list_trained(task_loss, step)
         return hooks.surgery(task_loss, inside, outside, everything, step).loss()
 
     def step(self, optimizer: Any) -> None:
@@ -273,6 +270,7 @@ class Composition:
         step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, self._batch)
         step.run_teacher, step.forward = self._teacher, self.quiet_forward
         recording.step = step
+        self._extras.follow(task_loss.device)
         self.clock.see_loss(task_loss)
         return step
 
@@ -283,12 +281,3 @@ class Composition:
             return self.model(*args)
         finally:
             self._recorder.quiet = False
-
-    def _list_trained(self, task_loss: Tensor, step: Step) -> None:
-        """Tell the step what trains; parameters outside the network (a learned temperature) do too."""
-        if self._foreign is None:
-            known = {id(r.param) for r in self._refs}
-            self._foreign = [p for p in leaves(task_loss) if id(p) not in known]
-        named = [(r.param, r.name) for r in self._refs] + [(p, "") for p in self._foreign]
-        step.params = [p for p, _ in named if p.requires_grad]
-        step.names = [name for p, name in named if p.requires_grad]

@@ -53,21 +53,25 @@ def hyper(
 class State:
     """What one run adds to a method: gate latches, masks, accumulators.
 
-    The fields go into the checkpoint. ``key`` names the method within the composition and ``figures`` holds
-    this step's log values; neither is saved.
+    The fields go into the checkpoint; one that is a module trains beside the network (``core/extras.py``). ``key``
+    names the method within the composition and ``figures`` holds this step's log values; neither is saved.
     """
 
     key: str = dataclasses.field(default="", kw_only=True)
     figures: dict[str, Tensor | float] = dataclasses.field(default_factory=dict, kw_only=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The fields to save, by name."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.kw_only}
+        """The fields to save, by name; of a module its parameters and buffers."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.kw_only}
+        return {name: v.state_dict() if hasattr(v, "load_state_dict") else v for name, v in values.items()}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Restore what ``state_dict`` gave."""
         for name, value in saved.items():
-            setattr(self, name, value)
+            if hasattr(mine := getattr(self, name), "load_state_dict"):
+                mine.load_state_dict(value)
+            else:
+                setattr(self, name, value)
 
 
 @dataclass(frozen=True)

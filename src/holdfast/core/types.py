@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -72,6 +73,27 @@ class Context:
     parameters: tuple[ParamRef, ...]
     start: StartingPoint
     clock: Clock
+    source: nn.Module | None = None
+
+    def source_head(self, asks: object) -> nn.Module:
+        """A copy of the pre-trained network's own head, on the device and of the type of the new one.
+
+        Raises:
+            UsageError: none was passed to ``prepare``, or it reads features of another width; names who asks.
+        """
+        if self.source is None:
+            raise UsageError(
+                f"{asks} keeps the source classes and needs the pre-trained network's own head: take it before you "
+                "replace it and pass prepare(model, source_head=old_head)"
+            )
+        new = next(r.param for r in self.parameters if r.is_head)
+        width = getattr(self.source, "in_features", self.located.in_features)
+        if width != self.located.in_features:
+            raise UsageError(
+                f"{asks}: the source head reads {width} features, the network gives {self.located.in_features}: "
+                "pass the head of the same network"
+            )
+        return copy.deepcopy(self.source).to(new.device, new.dtype).requires_grad_(True)
 
     def shared(self, include: str = "all") -> list[ParamRef]:
         """Parameters that exist in the source network, of the included kinds: w_S."""

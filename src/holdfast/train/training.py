@@ -53,6 +53,7 @@ class Run:
         self.methods = HoldfastCallback(
             plan.methods,
             head=plan.built.head.head,
+            source_head=plan.built.source_head,
             seed=s.seed,
             total_steps=plan.total_steps,
             steps_per_epoch=plan.steps_per_epoch,
@@ -149,8 +150,14 @@ class Run:
 
     def _prepare(self) -> None:
         plan = self.plan
-        head, steps, seed = plan.built.head.head, plan.steps_per_epoch, plan.settings.seed
-        plan.methods.prepare(self.module.model, head, total_steps=plan.total_steps, steps_per_epoch=steps, seed=seed)
+        plan.methods.prepare(
+            self.module.model,
+            plan.built.head.head,
+            source_head=plan.built.source_head,
+            total_steps=plan.total_steps,
+            steps_per_epoch=plan.steps_per_epoch,
+            seed=plan.settings.seed,
+        )
 
     def finish(self, device: torch.device, began: float) -> dict[str, Any]:
         """Measure the kept weights, once, and write everything that the run leaves."""
