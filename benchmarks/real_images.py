@@ -37,7 +37,7 @@ RATES = [  # body rate, head rate, batch-norm mode
     (1e-3, 1e-2, "train"),
     (1e-2, 1e-2, "train"),
 ]
-TUNE_SEEDS, RUN_SEEDS = range(100, 101), range(10)
+SEEDS = {"defaults": range(100, 103), "tune": range(100, 101), "run": range(10)}
 SETTINGS = {
     "model": "torchvision:mobilenet_v2",
     "image_size": 96,
@@ -74,7 +74,7 @@ class Job:
 
 def jobs(stage: str, results: Path) -> Iterator[Job]:
     """The runs of a stage, seed after seed; those of `run` once the strengths are chosen."""
-    for seed in RUN_SEEDS if stage == "run" else TUNE_SEEDS:
+    for seed in SEEDS[stage]:
         for target in TARGETS:
             if stage == "defaults":
                 yield from (Job(stage, target, "plain", seed, rates) for rates in RATES)
@@ -92,7 +92,7 @@ def chosen(results: Path, target: str, name: str) -> str:
         return texts[0]
 
     def score(text: str) -> tuple[float, float]:
-        rows = [json.loads(Job("tune", target, text, s).file(results).read_text()) for s in TUNE_SEEDS]
+        rows = [json.loads(Job("tune", target, text, s).file(results).read_text()) for s in SEEDS["tune"]]
         return sum(r["val.accuracy"] for r in rows), -sum(r["val.nll"] for r in rows)
 
     return max(texts, key=score)
@@ -151,7 +151,7 @@ def defaults_table(results: Path) -> str:
     for rates in RATES:
         cells = ["{:g} | {:g} | {}".format(*rates)]
         for target in TARGETS:
-            files = [Job("defaults", target, "plain", s, rates).file(results) for s in TUNE_SEEDS]
+            files = [Job("defaults", target, "plain", s, rates).file(results) for s in SEEDS["defaults"]]
             found = [json.loads(f.read_text())["val.accuracy"] * 100 for f in files if f.exists()]
             cells.append(f"{sum(found) / len(found):.1f}" if found else "")
         lines.append("| " + " | ".join(cells) + " |")
@@ -173,7 +173,7 @@ def table(results: Path) -> str:
             if len(pairs) < 2:
                 continue
             values = list(accuracy.values())
-            seeds = f"{len(values)} of {len(RUN_SEEDS)}" if len(values) < len(RUN_SEEDS) else f"{len(values)}"
+            seeds = f"{len(values)} of {len(SEEDS['run'])}" if len(values) < len(SEEDS["run"]) else f"{len(values)}"
             cells = [f"{target}, {per_class} per class", f"`{chosen(results, target, name)}`", seeds]
             cells.append(f"{mean(values):.1f} ± {sample_std(values):.1f}")
             gain = paired_difference([accuracy[s] for s in pairs], [plain[s] for s in pairs])
@@ -187,10 +187,10 @@ def table(results: Path) -> str:
 def read(results: Path, target: str, name: str) -> list[dict[str, Any]]:
     """The finished runs of a method, by seed; none before its strength is chosen."""
     if len(GRID[name]) > 1 and not all(
-        Job("tune", target, text, s).file(results).exists() for text in GRID[name] for s in TUNE_SEEDS
+        Job("tune", target, text, s).file(results).exists() for text in GRID[name] for s in SEEDS["tune"]
     ):
         return []
-    files = [Job("run", target, chosen(results, target, name), s).file(results) for s in RUN_SEEDS]
+    files = [Job("run", target, chosen(results, target, name), s).file(results) for s in SEEDS["run"]]
     return [json.loads(f.read_text()) for f in files if f.exists()]
 
 
