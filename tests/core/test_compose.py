@@ -1,6 +1,5 @@
 """A composition's life: binding, a step in all its forms, the log, and saving."""
 
-import gc
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -96,16 +95,6 @@ def test_one_method_object_serves_two_networks_at_once():
             loop.train(1)
     for loop, make in zip(together, (token_net, frozen_conv_net), strict=True):
         assert_equal(loop.weights(), Loop(method, make).train(4).weights())
-
-
-def test_a_dropped_run_takes_its_optimiser_hooks_along():
-    from torch.optim.optimizer import _global_optimizer_pre_hooks as hooks
-
-    gc.collect()
-    before = len(hooks)
-    Loop("rifle(periods=2)").train(1)
-    gc.collect()
-    assert len(hooks) == before
 
 
 def test_a_dropout_that_works_in_place_does_not_spoil_the_representation():

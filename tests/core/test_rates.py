@@ -1,11 +1,15 @@
 """What happens around the host's ``optimizer.step()``: owned rates, decay, taken steps."""
 
 import copy
+import gc
 
 import pytest
 import torch
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from holdfast.core import rates
 from holdfast.core.errors import ConflictError
+from holdfast.methods.rifle import RIFLE
 from methods.loop import HEAD_LR, LR, Loop, assert_equal
 
 
@@ -123,3 +127,35 @@ def test_other_optimisers_and_copies_are_left_alone():
     loop.train(3)
     other.step()
     assert seen == [0.3]
+
+
+def test_a_run_is_watched_no_longer_than_it_lives():
+    gc.collect()
+    before = len(rates._watching)
+    Loop("rifle(periods=2)").train(1)
+    gc.collect()
+    assert len(rates._watching) == before
+
+
+def test_runs_do_not_pile_up_hooks():
+    Loop("rifle(periods=2)")
+    before = len(_global_optimizer_pre_hooks), len(_global_optimizer_post_hooks)
+    kept = [Loop("rifle(periods=2)").train(1) for _ in range(3)]
+    assert (len(_global_optimizer_pre_hooks), len(_global_optimizer_post_hooks)) == before
+    assert len(kept) == 3
+
+
+def test_a_run_may_be_collected_in_the_middle_of_anothers_step(monkeypatch):
+    """Garbage is collected whenever Python likes: here inside the optimiser's hooks."""
+    loop, dropped = Loop("rifle(periods=2)"), Loop("rifle(periods=2)")
+    lr_scale = RIFLE.lr_scale
+
+    def collecting(*args):
+        gc.collect()
+        return lr_scale(*args)
+
+    monkeypatch.setattr(RIFLE, "lr_scale", collecting)
+    loop.train(1)
+    del dropped
+    loop.train(1)
+    assert loop.methods.clock.step == 2

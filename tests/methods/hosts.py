@@ -9,8 +9,8 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
+from holdfast.core import rates
 from holdfast.core.method import Method
 from methods import ranks
 from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, assert_equal, snapshot
@@ -128,11 +128,11 @@ def saved(loop: Loop) -> torch.nn.Module:
 
 
 def hooks_everywhere(model: torch.nn.Module) -> int:
-    """How many hooks sit on the modules, the parameters and on torch's optimisers."""
+    """How many hooks sit on the modules and the parameters, and how many runs watch torch's optimisers."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
     count = sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
     count += sum(len(p._backward_hooks or ()) for p in model.parameters())
-    return count + len(_global_optimizer_pre_hooks) + len(_global_optimizer_post_hooks)
+    return count + len(rates._watching)
 
 
 def removal_takes_everything_off(method: Method) -> None:

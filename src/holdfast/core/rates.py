@@ -39,24 +39,11 @@ class Rates:
         self._saved: list[tuple[dict[str, Any], Any]] = []
         self._checked: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self.base: dict[str, float] = {}
-        me = weakref.ref(self)
-
-        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if (self_ := me()) is not None:
-                self_._before(optimizer)
-
-        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if (self_ := me()) is not None:
-                self_._after(optimizer)
-
-        self._handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
-        for handle in self._handles:
-            weakref.finalize(self, handle.remove)
+        _watch(self)
 
     def remove(self) -> None:
-        """Take the hooks off."""
-        for handle in self._handles:
-            handle.remove()
+        """Watch no longer."""
+        _watching.discard(self)
 
     def was_taken(self, optimizer: Any) -> bool:
         """Whether a step was taken since the last call; always for what is not a torch optimiser."""
@@ -66,7 +53,8 @@ class Rates:
     def _mine(self, optimizer: Optimizer) -> bool:
         return any(id(p) in self._by_id for group in optimizer.param_groups for p in group["params"])
 
-    def _before(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Check the optimiser once, and put the owned rates into its groups."""
         if not self._mine(optimizer):
             return
         self._take_back()  # from a step that raised
@@ -86,7 +74,8 @@ class Rates:
             group["lr"] = lr
         self._saved.clear()
 
-    def _after(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Give the host its rates back, and see whether the step was taken."""
         self._take_back()
         if self._mine(optimizer):
             # a fused optimiser is called even when its scaler found an overflow; it then does nothing
@@ -119,3 +108,31 @@ class Rates:
 def _initial(group: dict[str, Any]) -> Any:
     """The rate that the user gave a group, whatever a scheduler has made of it."""
     return group.get(GIVEN, group.get("initial_lr", group["lr"]))
+
+
+_watching: weakref.WeakSet[Rates] = weakref.WeakSet()
+_hooked = False
+
+
+def _watch(rates: Rates) -> None:
+    """Tell it of every optimiser's steps for as long as it lives.
+
+    One pair of hooks serves all runs and stays: torch walks its hooks while they run, and a run that the garbage
+    collector takes just then must not change their number.
+    """
+    global _hooked
+    if not _hooked:
+        register_optimizer_step_pre_hook(_before)
+        register_optimizer_step_post_hook(_after)
+        _hooked = True
+    _watching.add(rates)
+
+
+def _before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for rates in list(_watching):
+        rates.before_step(optimizer)
+
+
+def _after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    for rates in list(_watching):
+        rates.after_step(optimizer)
