@@ -15,8 +15,9 @@ import pytest
 
 from holdfast.core import grammar
 from holdfast.core.errors import ConflictError
-from holdfast.core.method import hyper_parameters, text
+from holdfast.core.method import hyper_parameters
 from holdfast.core.registry import create, methods
+from holdfast.core.values import text
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,9 +9,10 @@ import pytest
 
 import holdfast
 from holdfast.core.errors import UsageError
-from holdfast.core.method import Method, State, Sum, hyper, text
+from holdfast.core.method import Method, State, Sum, hyper
 from holdfast.core.registry import create, register
 from holdfast.core.registry import methods as registered
+from holdfast.core.values import text
 
 
 @dataclass(frozen=True)
