@@ -64,9 +64,12 @@ class Loop:
         self.dtype, self.device = dtype, device
         if restored is not None:
             self.model.load_state_dict(restored)
-        options = {"total_steps": STEPS, "steps_per_epoch": STEPS_PER_EPOCH, "source_head": source_head(make)} | options
-        self.methods.prepare(self.model, HEAD, **options)
+        self.methods.prepare(self.model, HEAD, **prepared_with(make, dtype) | options)
+        self.batches = [(x.to(device, dtype), y.to(device)) for x, y in image_batches(3, 8)]
+        if not resumes:
+            self.methods.calibrate(self.batches)
         self.network = wrap(self.model)
+        resumes: what methods measure before training comes from a checkpoint.
         groups = self.methods.param_groups(self.model, lr=LR, head_lr=HEAD_LR, weight_decay=weight_decay)
         if extra:
             groups.append({"params": list(extra), "lr": LR, "weight_decay": 0.0})
@@ -79,6 +82,7 @@ class Loop:
         """The regularised loss of one batch."""
         x, y = self.methods.on_batch(x, y)
         return self.methods.loss(F.cross_entropy(self.network(x), y))
+        resumes: bool = False,
 
     def accumulate(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Gradients of the mean over equal micro-batches."""
@@ -135,7 +139,8 @@ class Loop:
     def resumed(cls, file: bytes, what: Any, *args: Any, weights_first: bool, **options: Any) -> "Loop":
         """A new run that goes on from a checkpoint; the weights are restored before ``prepare``, or after."""
         saved = torch.load(io.BytesIO(file), weights_only=True)
-        loop = cls(what, *args, restored=copy.deepcopy(saved["model"]) if weights_first else None, **options)
+        restored = copy.deepcopy(saved["model"]) if weights_first else None
+        loop = cls(what, *args, restored=restored, resumes=True, **options)
         if not weights_first:
             loop.model.load_state_dict(saved["model"])
         loop.optimizer.load_state_dict(saved["optimizer"])

@@ -50,7 +50,7 @@ class HoldfastTrainer(Trainer):
         self.methods.prepare(self.model, **self._options)
         path = get_last_checkpoint(self.args.output_dir) if resume_from_checkpoint is True else resume_from_checkpoint
         if not path:
-            self.methods.calibrate(_Pairs(loader))
+            self.methods.calibrate(loader, lambda item: (item[_input_name(item)], item["labels"], item.get("index")))
         elif (saved := Path(path, "holdfast.pt")).is_file():
             self.methods.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
         else:
@@ -91,11 +91,3 @@ class HoldfastTrainer(Trainer):
 
 def _input_name(inputs: dict[str, Any]) -> str:
     return next(name for name in inputs if name not in ("labels", "index"))
-
-
-class _Pairs:
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def __iter__(self) -> Any:
-        return ((inputs[_input_name(inputs)], inputs["labels"]) for inputs in self._loader)

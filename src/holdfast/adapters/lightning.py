@@ -75,8 +75,12 @@ class HoldfastCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the methods measure what they need, unless a checkpoint brought it."""
-        if self.methods.clock.step == 0:
-            self.methods.calibrate(trainer.train_dataloader)
+
+        def as_batch(item: Any) -> Any:  # as training_step gets it
+            item = pl_module._on_before_batch_transfer(trainer.precision_plugin.convert_input(item))
+            return trainer.strategy.batch_to_device(item)
+
+        self.methods.calibrate(trainer.train_dataloader, as_batch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Tell the methods, who act only where the optimiser stepped, and log their figures when the trainer logs."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from holdfast.core import grammar, groups, hooks, taps
+from holdfast.core import calibration, grammar, groups, hooks, taps
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.extras import Extras
@@ -103,7 +103,7 @@ class Composition:
         for member in self._walk():
             member.method.edit_model(model, member.state)
         self._refs = parameter_refs(model, self.located.head)
-        self._start, self._teacher = StartingPoint(), None
+        self._start, self._teacher, self._calibrated = StartingPoint(), None, False
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
         self._bind(Context(self.located, self._refs, self._start, self.clock, source_head))
         self._install_taps(model, self.located)
@@ -156,11 +156,17 @@ class Composition:
             self._refs, self._extras.refs(), self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
         )
 
-    def calibrate(self, loader: Iterable[Any]) -> None:
-        """Let the methods that measure something before training have one pass over data."""
+    def calibrate(self, loader: Iterable[Any], as_batch: Callable[[Any], Any] | None = None) -> None:
+        """Let the methods that measure something before training read data; done once, and not again on resume.
+
+        Args:
+            loader: batches (inputs, targets) or (inputs, targets, indices) as the network takes them, on any device;
+                something that can be read more than once.
+            as_batch: turns what another kind of loader gives into such a tuple.
+        """
         self._prepared()
-        for member in self._walk():
-            member.method.calibrate(self.model, loader, member.state)
+        if not self._calibrated:
+            self._calibrated = calibration.run(self._walk(), self.model, loader, as_batch)
 
     # -- each step ---------------------------------------------------------------------------------------
     def on_batch(self, x: Tensor, y: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -235,6 +241,7 @@ class Composition:
             "start": self._start.state_dict(),
             "teacher": None if self._teacher is None else self._teacher.state_dict(),
             "rates": dict(rates.base),
+            "calibrated": self._calibrated,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -251,6 +258,7 @@ class Composition:
         self._start.load_state_dict(saved["start"])
         if self._teacher is not None:
             self._teacher.load_state_dict(saved["teacher"])
+        self._calibrated = saved["calibrated"]
         for member in self._walk():
             member.state.load_state_dict(saved["states"][member.key])
         rates.base = dict(saved["rates"])

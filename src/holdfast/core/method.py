@@ -114,6 +114,11 @@ class Method(ABC):
         return type(self).feature_grad is not Method.feature_grad
 
     @property
+    def calibrates(self) -> bool:
+        """Whether the method measures something on data before training."""
+        return type(self).calibrate is not Method.calibrate
+
+    @property
     def combines_grads(self) -> bool:
         """Whether the method owns the rule between the two parameter gradients."""
         return type(self).combine_grads is not Method.combine_grads
@@ -143,8 +148,11 @@ class Method(ABC):
     def edit_model(self, model: nn.Module, state: State) -> None:
         """Change the network once, before the optimiser exists; no parameter is renamed."""
 
-    def calibrate(self, model: nn.Module, loader: Iterable[Any], state: State) -> None:
-        """One pass over data before training."""
+    def calibrate(self, model: nn.Module, loader: Iterable[Batch], state: State) -> None:
+        """Measure something on the training data before training, without a trace on the model.
+
+        The loader can be read more than once and gives ``Batch``es on the model's device.
+        """
 
     def on_batch(self, batch: Batch, state: State) -> Batch:
         """Transform a training batch."""
