@@ -42,6 +42,7 @@ class Loop:
         make: gives the network.
         wrap: what the host puts around the prepared network: ``torch.compile``, DDP.
         restored: weights that are loaded before ``prepare``, as a host that resumes might.
+        resumes: what methods measure before training comes from a checkpoint.
         options: total_steps, steps_per_epoch, seed of ``prepare``; weight_decay of the groups.
     """
 
@@ -54,6 +55,7 @@ class Loop:
         device: str = "cpu",
         wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
         restored: Weights | None = None,
+        resumes: bool = False,
         schedule: Callable[[torch.optim.Optimizer], Any] | None = None,
         extra: Iterable[nn.Parameter] = (),
         weight_decay: float = 0.0,
@@ -69,20 +71,17 @@ class Loop:
         if not resumes:
             self.methods.calibrate(self.batches)
         self.network = wrap(self.model)
-        resumes: what methods measure before training comes from a checkpoint.
         groups = self.methods.param_groups(self.model, lr=LR, head_lr=HEAD_LR, weight_decay=weight_decay)
         if extra:
             groups.append({"params": list(extra), "lr": LR, "weight_decay": 0.0})
         self.optimizer = torch.optim.SGD(groups, momentum=0.9)
         self.scheduler = schedule(self.optimizer) if schedule else None
-        self.batches = [(x.to(device, dtype), y.to(device)) for x, y in image_batches(3, 8)]
         self.t, self.losses = 0, []
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """The regularised loss of one batch."""
         x, y = self.methods.on_batch(x, y)
         return self.methods.loss(F.cross_entropy(self.network(x), y))
-        resumes: bool = False,
 
     def accumulate(self, parts: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Gradients of the mean over equal micro-batches."""

@@ -238,10 +238,10 @@ class Composition:
             "methods": str(self),
             "clock": self.clock.state_dict(),
             "states": {m.key: m.state.state_dict() for m in self._walk()},
+            "calibrated": self._calibrated,
             "start": self._start.state_dict(),
             "teacher": None if self._teacher is None else self._teacher.state_dict(),
             "rates": dict(rates.base),
-            "calibrated": self._calibrated,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -255,10 +255,10 @@ class Composition:
         if saved["methods"] != str(self):
             raise UsageError(f"the checkpoint is of {saved['methods']}, this run of {self}: use the same methods")
         self.clock.load_state_dict(saved["clock"])
+        self._calibrated = saved["calibrated"]
         self._start.load_state_dict(saved["start"])
         if self._teacher is not None:
             self._teacher.load_state_dict(saved["teacher"])
-        self._calibrated = saved["calibrated"]
         for member in self._walk():
             member.state.load_state_dict(saved["states"][member.key])
         rates.base = dict(saved["rates"])
