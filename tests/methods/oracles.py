@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.functional.noise import generator, uniform_targets
+from holdfast.functional.noise import generator, pseudo_targets
 from methods.loop import HEAD_LR, LR, Loop, assert_close, image_batches
 from reference.networks import HEAD
 from reference.training import Trajectory, train
@@ -24,7 +24,7 @@ def ptr_targets(m: float, kind: str = "element", key: str = "ptr") -> Callable[[
     """The targets that PtR draws in each step of a run without accumulation."""
 
     def at(step: int, rep: Tensor) -> Tensor:
-        return uniform_targets(rep.detach(), m, kind, generator("cpu", SEED, step, 0, key))
+        return pseudo_targets(rep.detach(), m, kind, generator("cpu", SEED, step, 0, key))
 
     return at
 

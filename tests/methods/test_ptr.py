@@ -7,7 +7,7 @@ from torch import nn
 
 import holdfast
 from holdfast.core.errors import UsageError
-from holdfast.functional.noise import generator, uniform_targets
+from holdfast.functional.noise import generator, pseudo_targets
 from methods import contract
 from methods.loop import NETWORKS, Loop, assert_close, assert_equal, differ
 from methods.oracles import follow, ptr_targets
@@ -19,7 +19,15 @@ from reference.training import run_forward
 
 
 @contract.every_check
-@pytest.mark.parametrize("text", ["ptr(R=3, T=inf)", "ptr(T=1.35, gate='iteration', loss='l2', targets='instance')"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ptr(R=3, T=inf)",
+        "ptr(T=1.35, gate='iteration', loss='l2', targets='instance')",
+        "ptr(m=2, T=inf, targets='gaussian')",
+        "ptr(T=inf, targets='constant')",
+    ],
+)
 def test_contract(check, text):
     check(holdfast.compose(text).expression.methods[0])
 
@@ -30,6 +38,24 @@ def test_contract(check, text):
 def test_trajectory_is_the_oracles(make, loss, targets):
     rule = oracle.rule(ptr_targets(2.0, targets), R=1.5, loss=loss)
     follow(f"ptr(R=1.5, m=2, T=inf, loss='{loss}', targets='{targets}')", make, {"rule": rule})
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("loss", ["smooth_l1", "l2"])
+def test_trajectory_with_normal_targets_is_the_oracles(make, loss):
+    def targets(step, rep):
+        n = torch.randn(rep.shape, generator=generator("cpu", 0, step, 0, "ptr"), dtype=rep.dtype)
+        return oracle.gaussian_targets(n, 2.0)
+
+    rule = oracle.rule(targets, R=1.5, loss=loss)
+    follow(f"ptr(R=1.5, m=2, T=inf, loss='{loss}', targets='gaussian')", make, {"rule": rule})
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+@pytest.mark.parametrize("loss", ["smooth_l1", "l2"])
+def test_trajectory_with_constant_targets_is_the_oracles(make, loss):
+    rule = oracle.rule(lambda _, rep: oracle.constant_targets(rep.detach(), 0.7), R=1.5, loss=loss)
+    follow(f"ptr(R=1.5, m=0.7, T=inf, loss='{loss}', targets='constant')", make, {"rule": rule})
 
 
 @pytest.mark.parametrize("make", NETWORKS)
@@ -229,7 +255,7 @@ def test_weight_in_the_log_is_equation_5s_whatever_the_scale():
     for micro, scale in enumerate((1, 64)):
         loop.gradients(x, y, scale)
         forward = run_forward(loop.model, HEAD, x)
-        t = uniform_targets(forward.rep.detach(), 1.0, "element", generator("cpu", 0, 0, micro, "ptr"))
+        t = pseudo_targets(forward.rep.detach(), 1.0, "element", generator("cpu", 0, 0, micro, "ptr"))
         L_ptr = oracle.regression_loss(forward.rep, t)
         w, _, _ = oracle.weight(F.cross_entropy(forward.logits, y), L_ptr, forward.rep, R=2)
         assert loop.methods.log["ptr.w"].item() == pytest.approx(w, rel=1e-9)

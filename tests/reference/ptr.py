@@ -7,7 +7,8 @@ Readings. L_ce is the batch mean; f_reg is the mean over all elements (w cancels
 independent over elements, or one for each instance ("j is an instance in batch i"). Ḡ_ce = 0 or Ḡ_PtR = 0 gives w =
 0. The gate looks at the mean of the previous epoch's batch losses and latches; `latch=False` asks again every epoch,
 and `per_iteration=True` asks the current batch's L_ce, which is Algorithm 1 to the letter. T = ∞ is active from the
-start.
+start. Normal and constant targets are controls that the paper does not have: the first changes the distribution alone
+(same mean, same variance), the second takes the randomness away (eq. 7's comparison, at a mean other than 0).
 """
 
 import math
@@ -31,6 +32,16 @@ def regression_loss(rep: Tensor, t: Tensor, loss: str = "smooth_l1") -> Tensor:
 def uniform_targets(u: Tensor, m: float) -> Tensor:
     """t = 2m·u with u ~ U[0, 1): of mean m on [0, 2m)."""
     return 2 * m * u
+
+
+def gaussian_targets(n: Tensor, m: float) -> Tensor:
+    """t = m + sd·n with n ~ N(0, 1): of mean m, and of U[0, 2m)'s variance (2m)²/12."""
+    return m + math.sqrt((2 * m) ** 2 / 12) * n
+
+
+def constant_targets(rep: Tensor, m: float) -> Tensor:
+    """t = m everywhere: no randomness; m = 0 is the feature norm penalty."""
+    return torch.ones_like(rep) * m
 
 
 def mean_norm(g: Tensor) -> float:

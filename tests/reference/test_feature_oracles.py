@@ -262,3 +262,11 @@ def test_ptr_and_balanced_fnp_meet():
     step, J = first_step(conv_net())
     zero_targets = ptr.rule(lambda _, rep: torch.zeros_like(rep), 3.0, "l2")
     assert_close(zero_targets(step, J)[0], fnp.balanced(3.0)(step, J)[0])
+
+
+def test_ptr_controls_have_the_wanted_moments():
+    n = normal(2000, 50)
+    t = ptr.gaussian_targets(n, 3.0)
+    assert t.mean().item() == pytest.approx(3 + math.sqrt(3) * n.mean().item(), rel=1e-9)
+    assert t.var().item() == pytest.approx(3 * n.var().item(), rel=1e-9)
+    assert bool((ptr.constant_targets(n, 0.4) == 0.4).all())

@@ -22,6 +22,19 @@ def pseudo_regression_grad(z: Tensor, t: Tensor, loss: str) -> Tensor:
     return (z - t).clamp_(-1, 1) if loss == "smooth_l1" else z - t
 
 
+def half_mean_square(z: Tensor) -> Tensor:
+    r"""Half the mean squared norm of the samples, :math:`\frac1{2B}\sum_i\|z_i\|_2^2`, for z of shape (B, ...).
+
+    Computed in float32 at least.
+    """
+    return 0.5 * at_least_single(z).square().sum() / z.shape[0]
+
+
+def at_least_single(z: Tensor) -> Tensor:
+    """The features in float32, or in float64 where they are."""
+    return z if z.dtype == torch.float64 else z.float()
+
+
 def mean_norm(g: Tensor) -> Tensor:
     r"""Mean over the batch of the samples' norms, :math:`\frac1B\sum_i\|g_i\|_2`, for g of shape (B, ...)."""
     norms: Tensor = torch.linalg.vector_norm(g.flatten(1), dim=1)

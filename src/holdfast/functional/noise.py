@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -19,13 +20,15 @@ def generator(device: torch.device | str, *key: object) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(int.from_bytes(digest, "big") & (2**63 - 1))
 
 
-def uniform_targets(like: Tensor, m: float, kind: str, gen: torch.Generator, rank: int = 0, ranks: int = 1) -> Tensor:
-    r"""Pseudo-targets :math:`t \sim U[0, 2m)`.
+def pseudo_targets(like: Tensor, m: float, kind: str, gen: torch.Generator, rank: int = 0, ranks: int = 1) -> Tensor:
+    r"""Pseudo-targets of mean m: :math:`t \sim U[0, 2m)` and its controls.
 
     Args:
         like: features (B, D, ...); gives shape, device and type.
         m: mean of the targets, m >= 0.
-        kind: ``"element"``: independent entries; ``"instance"``: one number per sample for all its entries.
+        kind: ``"element"``: uniform, independent entries; ``"instance"``: uniform, one number per sample for all its
+            entries; ``"gaussian"``: :math:`N(m, m^2/3)`, whose variance is the uniform's, independent entries;
+            ``"constant"``: m throughout.
         gen: source of the numbers.
         rank: which rank's slice is returned, of ``ranks`` equal batches drawn as one.
         ranks: number of ranks.
@@ -33,7 +36,13 @@ def uniform_targets(like: Tensor, m: float, kind: str, gen: torch.Generator, ran
     Returns:
         Targets of the shape of ``like``.
     """
+    if kind == "constant":
+        return torch.full_like(like, m)
     batch = like.shape[0]
-    inner = like.shape[1:] if kind == "element" else (1,) * (like.dim() - 1)
-    drawn = torch.rand((batch * ranks, *inner), generator=gen, device=gen.device, dtype=like.dtype)
-    return drawn[batch * rank : batch * (rank + 1)].mul_(2 * m).expand_as(like)
+    inner = (1,) * (like.dim() - 1) if kind == "instance" else like.shape[1:]
+    draw = torch.randn if kind == "gaussian" else torch.rand
+    drawn = draw((batch * ranks, *inner), generator=gen, device=gen.device, dtype=like.dtype)
+    mine = drawn[batch * rank : batch * (rank + 1)]
+    if kind == "gaussian":
+        return mine.mul_(m / math.sqrt(3)).add_(m)
+    return mine.mul_(2 * m).expand_as(like)

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from holdfast.core import world
+from holdfast.core import balance, world
 from holdfast.core.clock import Clock
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
 from holdfast.core.types import Context, Step
-from holdfast.functional.features import balancing_weight, mean_norm, pseudo_regression_grad
-from holdfast.functional.noise import uniform_targets
+from holdfast.functional.features import pseudo_regression_grad
+from holdfast.functional.noise import pseudo_targets
 
 
 @dataclass
@@ -47,7 +47,7 @@ class PtR(Method):
     micro-batch; over ranks both mean norms are averaged first. w = 0 where either norm is 0.
 
     Source: Zhong & Maki 2020, Algorithm 1, eqs. 1-5. The text leaves the gate open; here it looks at the previous
-    epoch's mean and latches.
+    epoch's mean and latches. Normal and constant targets are ours, for ablations.
     """
 
     stem: ClassVar[str] = "ptr"
@@ -62,7 +62,9 @@ class PtR(Method):
         1.0, low=0, infinite=True, doc="an epoch's mean task loss below which the gate opens; inf: from the first step"
     )
     loss: Literal["smooth_l1", "l2"] = hyper("smooth_l1", doc="regression loss: smooth_l1 (beta 1) or l2")
-    targets: Literal["element", "instance"] = hyper("element", doc="independent entries, or one number per sample")
+    targets: Literal["element", "instance", "gaussian", "constant"] = hyper(
+        "element", doc="uniform, for each entry or each sample; normal of the same mean and variance; all equal to m"
+    )
     latch: bool = hyper(True, doc="once open, the gate stays open")
     gate: Literal["epoch", "iteration"] = hyper("epoch", doc="what is compared with T: the epoch's mean, or this batch")
     regate: bool = hyper(False, doc="a re-initialised head closes the gate again")
@@ -80,10 +82,15 @@ class PtR(Method):
     def describe(self, state: State) -> str:
         """The regression, its weight and its gate."""
         regression = "smooth-L1" if self.loss == "smooth_l1" else "squared error"
-        kind = "each entry" if self.targets == "element" else "each sample"
+        drawn = {
+            "element": f"from U[0, {2 * self.m:g}) for each entry, anew each batch",
+            "instance": f"from U[0, {2 * self.m:g}) for each sample, anew each batch",
+            "gaussian": f"from N({self.m:g}, {self.m**2 / 3:g}) for each entry, anew each batch",
+            "constant": f"that all equal {self.m:g}",
+        }[self.targets]
         opens = "at once" if math.isinf(self.T) else f"when the {self.gate}'s task loss falls below {self.T:g}"
         return (
-            f"{regression} of rep to targets from U[0, {2 * self.m:g}) for {kind}, anew each batch; "
+            f"{regression} of rep to targets {drawn}; "
             f"weighted so that the mean gradient norms stand {self.R:g} to 1; active {opens}"
             f"{'' if self.latch else ', not latched'}"
         )
@@ -95,19 +102,13 @@ class PtR(Method):
         state.figures["active"] = float(state.active)
         if self.gate == "epoch" and not state.active:
             return None
-        features, arriving = z.detach().float(), g.float()
-        if z.dtype == torch.float64:
-            features, arriving = z.detach(), g
-        gen = step.generator(state, z.device)
-        t = uniform_targets(features, self.m, self.targets, gen, world.rank(), world.size())
+        features, gen = balance.exact(z), step.generator(state, z.device)
+        t = pseudo_targets(features, self.m, self.targets, gen, world.rank(), world.size())
         u = pseudo_regression_grad(features, t, self.loss)
-        norms = world.mean_over_ranks(torch.stack([mean_norm(arriving), mean_norm(u)]))
-        w = balancing_weight(norms[0], norms[1], self.R)
+        w = balance.weight(g, u, self.R)
         if self.gate == "iteration":
             w = w * self._open_now(step, state)
-        scale = 1.0 if step.scale is None else step.scale
-        # w cancels the reduction of L_PtR; the logged one is eq. 5's for the mean over all B·D entries
-        state.figures["w"] = w * z.numel() / scale
+        balance.report(w, z, step, state)
         return w * u
 
     def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
