@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.methods.dtnh import DTNH
     from holdfast.methods.l2 import L2
     from holdfast.methods.l2_sp import L2SP
+    from holdfast.methods.lp_ft import LPFT
     from holdfast.methods.ptr import PtR
     from holdfast.methods.rifle import RIFLE
     from holdfast.train.fit import fit
@@ -42,6 +43,7 @@ _HOMES = {
     "DTNH": "methods.dtnh",
     "L2": "methods.l2",
     "L2SP": "methods.l2_sp",
+    "LPFT": "methods.lp_ft",
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
     "fit": "train.fit",
@@ -51,6 +53,7 @@ __all__ = [
     "DTNH",
     "L2",
     "L2SP",
+    "LPFT",
     "RIFLE",
     "Composition",
     "ConflictError",

@@ -2,8 +2,15 @@
 
 import pytest
 
-from holdfast.functional.schedules import annealed, period_at, printed
+from holdfast.functional.schedules import annealed, first_steps, period_at, printed
 from reference import rifle as oracle
+
+
+@pytest.mark.parametrize(
+    ("share", "total", "steps"), [(0, 8, 0), (0.5, 8, 4), (0.1, 8, 1), (0.01, 8, 1), (0.3, 10, 3), (1, 7, 7)]
+)
+def test_a_share_of_a_training_has_a_step_where_it_is_not_nought(share, total, steps):
+    assert first_steps(share, total) == steps
 
 
 @pytest.mark.parametrize(("total", "periods"), [(8, 4), (11, 4), (7, 7), (5, 1), (100, 3)])

@@ -18,6 +18,7 @@ TEXTS = (
     "ptr(R=3, m=1, T=inf)",
     "dtnh(l2_sp(alpha=0.3, beta=0.7))",
     "rifle(periods=4)",
+    "lp_ft",
     "fnp(lam=0.3)",
 )
 STEPS = 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core import calibration, grammar, groups, hooks, taps
+from holdfast.core.asleep import Sleep
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.extras import Extras
@@ -108,7 +110,10 @@ class Composition:
         self._bind(Context(self.located, self._refs, self._start, self.clock, source_head))
         self._install_taps(model, self.located)
         owners = hooks.rate_owners(self._walk())
-        self._rates = Rates(self._refs, owners, self._decayed, lambda: hooks.rate_factors(self._walk(), self.clock))
+        self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
+        self._handles.append(self._sleep)
+        factors = functools.partial(hooks.rate_factors, list(self._walk()), self.clock)
+        self._rates = Rates(self._refs, owners, self._decayed, factors, self._sleep.drop_gradients)
         return model
 
     def _bind(self, ctx: Context) -> None:
@@ -193,9 +198,9 @@ class Composition:
         everything = list(self._walk())
         inside, outside = hooks.penalties(self._members, step)
         if not hooks.must_part(everything):
-            return hooks.summed(task_loss, outside, everything, step)
+            return self._sleep.bridge(hooks.summed(task_loss, outside, everything, step))
         self._extras.list_trained(task_loss, step)
-        return hooks.surgery(task_loss, inside, outside, everything, step).loss()
+        return self._sleep.bridge(hooks.surgery(task_loss, inside, outside, everything, step).loss())
 
     def step(self, optimizer: Any) -> None:
         """Tell the methods that the optimiser stepped; does nothing where the step was skipped.

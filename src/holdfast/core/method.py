@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from holdfast.core.asleep import Asleep
     from holdfast.core.clock import Clock
     from holdfast.core.closed_form import ClosedForm
     from holdfast.core.types import Batch, Context, Step
@@ -124,6 +125,11 @@ class Method(ABC):
         return type(self).combine_grads is not Method.combine_grads
 
     @property
+    def puts_to_sleep(self) -> bool:
+        """Whether some parameters do not train at some time."""
+        return type(self).asleep is not Method.asleep
+
+    @property
     def owned_rates(self) -> tuple[str, ...]:
         """Groups (``"head"``, ``"body"``) whose learning rate the method schedules itself."""
         return ()
@@ -177,6 +183,10 @@ class Method(ABC):
     def lr_scale(self, clock: Clock, state: State) -> dict[str, float]:
         """Factor on the initial rate of each group in ``owned_rates``."""
         return {}
+
+    def asleep(self, clock: Clock, state: State) -> Asleep | None:
+        """What does not train in the step to come; the same object for as long as it is the same."""
+        return None
 
     def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
         """Called after each optimiser step that was taken."""

@@ -28,13 +28,19 @@ class Rates:
         owners: role → text of the method that owns its rate.
         decayed: parameter name → text of the method whose penalty replaces weight decay there.
         factors: role → factor on the group's initial rate, for the step about to be taken.
+        first: done before each step.
     """
 
     def __init__(
-        self, refs: Sequence[ParamRef], owners: dict[str, str], decayed: dict[str, str], factors: Factors
+        self,
+        refs: Sequence[ParamRef],
+        owners: dict[str, str],
+        decayed: dict[str, str],
+        factors: Factors,
+        first: Callable[[], None] = lambda: None,
     ) -> None:
         self._by_id = {id(r.param): r for r in refs}
-        self._owners, self._decayed, self._factors = owners, decayed, factors
+        self._owners, self._decayed, self._factors, self._first = owners, decayed, factors, first
         self._taken = False
         self._saved: list[tuple[dict[str, Any], Any]] = []
         self._checked: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -58,6 +64,7 @@ class Rates:
         if not self._mine(optimizer):
             return
         self._take_back()  # from a step that raised
+        self._first()
         if optimizer not in self._checked:
             self._check(optimizer)
             self._checked.add(optimizer)

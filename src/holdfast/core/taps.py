@@ -52,12 +52,12 @@ class Recorder:
 
     def see(self, name: str, z: Tensor, edits: bool) -> Tensor:
         """Record features; return what downstream gets."""
-        if not (torch.is_grad_enabled() and z.requires_grad):
+        if not torch.is_grad_enabled():
             return z
         recording = self.current
         if self.listening:
             recording.tapped.setdefault(name, []).append(z)
-        if edits and self.edit is not None and not self.quiet:
+        if edits and z.requires_grad and self.edit is not None and not self.quiet:
             viewed: Tensor = _EditedView.apply(z, name, recording if self.listening else None, self.edit)
             return viewed
         return z

@@ -26,6 +26,16 @@ def period_at(step: int, total_steps: int, periods: int) -> tuple[int, int, int]
     return index, min(step - start, length), length
 
 
+def first_steps(share: float, total_steps: int) -> int:
+    """The steps that a share of a training has, to the nearest one: at least 1 where the share is not 0.
+
+    Args:
+        share: 0 ≤ share ≤ 1.
+        total_steps: of the whole training, at least 1.
+    """
+    return max(1, round(share * total_steps)) if share > 0 else 0
+
+
 def annealed(tau: float, period: float) -> float:
     r""":math:`\frac12(\cos(\pi\tau/P) + 1)`: from 1 at the start of a period to 0 at its end."""
     return 0.5 * (math.cos(math.pi * tau / period) + 1)
