@@ -1,0 +1,104 @@
+"""Finding recipes: those of the package by name, a user's own by file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from holdfast.bench.recipe import Protocol, Recipe
+from holdfast.core.errors import UsageError
+from holdfast.core.registry import nearest
+
+Kind = TypeVar("Kind", bound=BaseModel)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def names() -> list[str]:
+    """The package's recipes."""
+    return _stems(_package())
+
+
+def load(recipe: str | Path) -> tuple[str, Recipe]:
+    """A recipe by its name in the package, or from a file, with the name that its results go by.
+
+    Raises:
+        UsageError: there is no such recipe, or it is no valid one; the message says where and why.
+    """
+    if Path(recipe).suffix in (".yaml", ".yml"):
+        return Path(recipe).stem, _checked(Recipe, str(recipe), _text(Path(recipe)))
+    name = str(recipe)
+    if name not in names():
+        raise UsageError(f"no recipe {name!r}{nearest(name, names())}; a file of your own ends in .yaml")
+    return name, _checked(Recipe, name, (_package() / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def protocol(name: str) -> Protocol:
+    """A paper's way of training.
+
+    Raises:
+        UsageError: there is no such protocol.
+    """
+    folder = _package() / "protocols"
+    if name not in _stems(folder):
+        raise UsageError(f"no protocol {name!r}{nearest(name, _stems(folder))}")
+    return _checked(Protocol, f"protocol {name}", (folder / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def _package() -> Traversable:
+    return resources.files("holdfast") / "recipes"
+
+
+def _stems(folder: Traversable) -> list[str]:
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot read the recipe {file}: {reason}") from error
+
+
+class _Strict(_LOADER):  # type: ignore[misc,valid-type]
+    """YAML in which a key that stands twice is an error, instead of the last one winning."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for place, key in enumerate(keys) if key in keys[:place]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice", node.start_mark)
+        return dict(super().construct_mapping(node, deep))
+
+
+def _checked(kind: type[Kind], what: str, text: str) -> Kind:
+    """The content of a YAML text, refused in one line where it is not of its kind."""
+    try:
+        content = yaml.load(text, _Strict)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{what} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{what} holds no keys; see docs/recipes.md for an example")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{what}: {_in_words(error, kind)}") from None
+
+
+def _in_words(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The first thing wrong, in one line, with the place it stands in."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        hint = nearest(str(first["loc"][0]), list(kind.model_fields)) if len(first["loc"]) == 1 else ""
+        return f"unknown key {place!r}{hint}"
+    if first["type"] == "missing":
+        return f"the key {place!r} is missing"
+    if first["type"] == "value_error":
+        return f"{place}: {first['ctx']['error']}".removeprefix(": ")
+    return f"{place}: {first['msg'].removeprefix('Input ').rstrip('.')}, got {first['input']!r}"
