@@ -20,6 +20,9 @@ TEXTS = (
     "rifle(periods=4)",
     "lp_ft",
     "fnp(lam=0.3)",
+    "pairwise_confusion(lam=2)",
+    "disturb_label(p=0.5)",
+    "bss(eta=0.3)",
 )
 STEPS = 8
 

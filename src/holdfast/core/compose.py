@@ -280,7 +280,8 @@ class Composition:
 
     def _open_step(self, task_loss: Tensor) -> Step:
         recording = self._recorder.consume()
-        step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, self._batch)
+        batch, self._batch = self._batch, None  # the labels of one loss are never taken for the next one's
+        step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, batch)
         step.run_teacher, step.forward = self._teacher, self.quiet_forward
         recording.step = step
         self._extras.follow(task_loss.device)

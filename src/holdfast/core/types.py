@@ -155,6 +155,29 @@ class Step:
             self._taught = [self.run_teacher(args) for args in self.inputs]
         return torch.cat([t[tap] for t in self._taught])
 
+    def labels(self, asks: object, count: int) -> Tensor:
+        """The batch's labels, (B,), as every method has left them.
+
+        Args:
+            asks: the method, for the message.
+            count: B, the number of samples that the taps saw.
+
+        Raises:
+            UsageError: the batch did not pass through ``on_batch``, or its labels are not one class for each sample.
+        """
+        if self.batch is None:
+            raise UsageError(
+                f"{asks} needs the labels: call x, y = methods.on_batch(x, y) before each training forward, and loss "
+                "after it"
+            )
+        y = self.batch.y
+        if y.shape != (count,) or y.is_floating_point():
+            raise UsageError(
+                f"{asks} needs one class index for each of the {count} samples that the network saw, got labels of "
+                f"shape {tuple(y.shape)} and type {y.dtype}: leave them unmixed, and call loss after every forward"
+            )
+        return y
+
     @property
     def fresh(self) -> bool:
         """Whether this is the first micro-batch since gradients were cleared."""

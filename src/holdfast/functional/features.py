@@ -56,3 +56,25 @@ def balancing_weight(g_task: Tensor, g_other: Tensor, R: float) -> Tensor:
     """
     weight = g_task / (g_other * R)
     return torch.where(g_other > 0, weight, torch.zeros_like(weight))
+
+
+def smallest_spectrum(F: Tensor, k: int) -> Tensor:
+    r"""Sum of the k smallest squared singular values of F, of which there are min(B, D).
+
+    The eigenvectors U of the smaller Gram matrix are held constant in :math:`\|U^\top F\|^2`: to first order they do
+    not count, and no difference of eigenvalues enters the gradient, so equal ones do no harm.
+
+    Args:
+        F: features (B, D).
+        k: number of values, k >= 1; all where there are fewer.
+
+    Returns:
+        A scalar, in float32 at least; NaN or infinite where F is, without an error.
+    """
+    with torch.autocast(F.device.type, enabled=False):
+        F = at_least_single(F)
+        F = F if F.shape[0] <= F.shape[1] else F.T
+        with torch.no_grad():
+            gram = torch.nan_to_num(F @ F.T, nan=0.0, posinf=0.0, neginf=0.0)  # eigh raises on those
+            U = torch.linalg.eigh(gram).eigenvectors[:, :k]
+        return (U.T @ F).square().sum()

@@ -46,3 +46,20 @@ def pseudo_targets(like: Tensor, m: float, kind: str, gen: torch.Generator, rank
     if kind == "gaussian":
         return mine.mul_(m / math.sqrt(3)).add_(m)
     return mine.mul_(2 * m).expand_as(like)
+
+
+def disturbed(y: Tensor, p: float, classes: int, gen: torch.Generator, rank: int = 0, ranks: int = 1) -> Tensor:
+    """Labels of which each is redrawn with probability p, uniformly over all classes.
+
+    Args:
+        y: labels (B,), whole numbers.
+        p: probability, in [0, 1].
+        classes: C; the true class is drawn as often as any other.
+        gen: source of the numbers.
+        rank: which rank's slice is used, of ``ranks`` equal batches drawn as one.
+        ranks: number of ranks.
+    """
+    count, mine = len(y) * ranks, slice(len(y) * rank, len(y) * (rank + 1))
+    chosen = torch.rand(count, generator=gen, device=gen.device)[mine] < p
+    redrawn = torch.randint(classes, (count,), generator=gen, device=gen.device, dtype=y.dtype)[mine]
+    return torch.where(chosen, redrawn, y)
