@@ -1,11 +1,12 @@
 """What lets an oracle and a method run side by side: the same draws, and a comparison of whole trajectories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.functional.dropping import kept
 from holdfast.functional.noise import generator, pseudo_targets
 from methods.loop import HEAD_LR, LR, Loop, assert_close, image_batches
 from reference.networks import HEAD
@@ -40,6 +41,11 @@ def rifle_draw(
         return drawn * ((3 * weight.shape[1]) ** -0.5 if std is None else std)
 
     return at
+
+
+def coins(shape: Sequence[int], q: float, method: str, path: str, step: int, *name: str, before: int = 0) -> Tensor:
+    """What a method inside the network draws for its module's pass in a step without accumulation, in float64."""
+    return kept(shape, q, generator("cpu", SEED, step, 0, method, path, before, *name)).double()
 
 
 def follow(

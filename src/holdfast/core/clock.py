@@ -15,8 +15,9 @@ from holdfast.core.world import mean_over_ranks
 class Clock:
     """Counts *taken* optimiser steps: a step that a gradient scaler skips does not count.
 
-    ``micro`` is the index of the micro-batch since the last taken step. ``epoch_loss`` is the previous
-    epoch's mean task loss over all ranks, or None before the first epoch ends.
+    ``micro`` is the index of the micro-batch since the last taken step, ``differentiated`` that of the loss whose
+    backward pass began last. ``epoch_loss`` is the previous epoch's mean task loss over all ranks, or None before the
+    first epoch ends.
     """
 
     seed: int = 0
@@ -24,6 +25,7 @@ class Clock:
     steps_per_epoch: int | None = None
     step: int = 0
     micro: int = 0
+    differentiated: int | None = None
     epoch_loss: float | None = None
     head_resets: int = 0
     _sum: Tensor | None = field(default=None, repr=False)
@@ -49,7 +51,7 @@ class Clock:
     def advance(self) -> None:
         """One optimiser step was taken."""
         self.step += 1
-        self.micro = 0
+        self.micro, self.differentiated = 0, None
         if self.epoch_begins and self._sum is not None:
             self.epoch_loss = float(mean_over_ranks(self._sum / self._count))
             self._sum, self._count = None, 0

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.core import calibration, grammar, groups, hooks, taps
+from holdfast.core import calibration, grammar, groups, hooks, inside, taps
 from holdfast.core.asleep import Sleep
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, UsageError
@@ -136,6 +136,7 @@ class Composition:
         if any(m.method.needs_teacher for m in self._walk()):
             self._teacher = Teacher(model, located, taught)
         self._handles = taps.install(model, located, names, edited, self._recorder, inputs=self._teacher is not None)
+        self._handles += inside.install(model, self._walk(), self.clock)
 
     def describe(self) -> list[str]:
         """What each bound method acts on, one line each, the wrapped ones after their wrapper."""
@@ -196,11 +197,12 @@ class Composition:
             return task_loss
         step = self._open_step(task_loss)
         everything = list(self._walk())
-        inside, outside = hooks.penalties(self._members, step)
+        wrapped, outside = hooks.penalties(self._members, step)
+        self.clock.see_loss(task_loss)  # after the forwards that penalties make: they are of this micro-batch
         if not hooks.must_part(everything):
             return self._sleep.bridge(hooks.summed(task_loss, outside, everything, step))
         self._extras.list_trained(task_loss, step)
-        return self._sleep.bridge(hooks.surgery(task_loss, inside, outside, everything, step).loss())
+        return self._sleep.bridge(hooks.surgery(task_loss, wrapped, outside, everything, step).loss())
 
     def step(self, optimizer: Any) -> None:
         """Tell the methods that the optimiser stepped; does nothing where the step was skipped.
@@ -285,7 +287,6 @@ class Composition:
         step.run_teacher, step.forward = self._teacher, self.quiet_forward
         recording.step = step
         self._extras.follow(task_loss.device)
-        self.clock.see_loss(task_loss)
         return step
 
     def quiet_forward(self, *args: Any) -> Any:

@@ -48,8 +48,8 @@ def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member
     total = task_loss
     for term in terms:
         total = total + (term.as_tensor() if isinstance(term, ClosedForm) else term)
-    if any(m.method.edits_features for m in everything):
-        total = ScaleProbe.apply(total, lambda go: setattr(step, "scale", go))
+    if any(m.method.edits_features or m.method.edits_forward for m in everything):
+        total = ScaleProbe.apply(total, step.begins)
     return total
 
 

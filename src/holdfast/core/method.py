@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.core.asleep import Asleep
     from holdfast.core.clock import Clock
     from holdfast.core.closed_form import ClosedForm
+    from holdfast.core.inside import Edit
     from holdfast.core.types import Batch, Context, Step
 
     Penalty = Tensor | ClosedForm | None
@@ -115,6 +116,11 @@ class Method(ABC):
         return type(self).feature_grad is not Method.feature_grad
 
     @property
+    def edits_forward(self) -> bool:
+        """Whether the method changes what modules compute in training."""
+        return type(self).edit_forward is not Method.edit_forward
+
+    @property
     def calibrates(self) -> bool:
         """Whether the method measures something on data before training."""
         return type(self).calibrate is not Method.calibrate
@@ -153,6 +159,10 @@ class Method(ABC):
 
     def edit_model(self, model: nn.Module, state: State) -> None:
         """Change the network once, before the optimiser exists; no parameter is renamed."""
+
+    def edit_forward(self, model: nn.Module, state: State) -> Mapping[str, Edit]:
+        """What changes in training forwards: module path → generator around its calls; nothing is mutated here."""
+        return {}
 
     def calibrate(self, model: nn.Module, loader: Iterable[Batch], state: State) -> None:
         """Measure something on the training data before training, without a trace on the model.

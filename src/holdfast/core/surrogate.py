@@ -93,7 +93,7 @@ class Surgery:
     def gradients(self, go: Tensor) -> Grads:
         """The combined gradient on ``params``, scaled by the upstream factor ``go``."""
         step, params = self.step, self.step.params
-        step.scale = go
+        step.begins(go)
         inside, outside = _graph_sum(self.inside), _graph_sum(self.outside)
         g_task = self._differentiate(self.task, go, keep=inside is not None or outside is not None)
         step.edits = False

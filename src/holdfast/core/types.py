@@ -178,6 +178,10 @@ class Step:
             )
         return y
 
+    def begins(self, scale: Tensor) -> None:
+        """The backward pass begins, with this upstream factor."""
+        self.scale, self.clock.differentiated = scale, self.micro
+
     @property
     def fresh(self) -> bool:
         """Whether this is the first micro-batch since gradients were cleared."""
