@@ -51,7 +51,7 @@ def test_the_example_of_the_docs_is_valid():
     page = (catalogue.Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
     example = page.split("```yaml\n")[1].split("```")[0]
     assert list(Recipe.model_validate(yaml.safe_load(example)).methods) == ["plain", "l2_sp"]
-    for entry in yaml.safe_load(page.split("```yaml\n")[2].split("```")[0])["published"]:
+    for entry in yaml.safe_load(page.split("```yaml\n")[3].split("```")[0])["published"]:
         entry |= {"row": "ptr", "column": "reds"}
         Recipe.model_validate({**SMALL, "paper": {"key": "x", "table": "1"}, "published": [entry]})
 
@@ -71,7 +71,8 @@ def test_a_row_is_run_everywhere_unless_it_says_where_or_cannot():
 
 
 def test_gains_are_measured_against_another_row():
-    recipe = Recipe.model_validate(changed("methods.other", {"method": "l2", "against": "ptr"}))
+    content = changed("methods.other", {"method": "l2", "against": "ptr"})
+    recipe = Recipe.model_validate({**content, "tuning": {}})
     assert [recipe.against(row) for row in ("plain", "ptr", "other")] == [None, "plain", "ptr"]
 
 
