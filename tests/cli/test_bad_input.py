@@ -102,7 +102,7 @@ def test_pictures_that_cannot_be_used(train, photos, tmp_path, spoil, said):
     assert done.out == ""
     left = contents(tmp_path)
     assert {name: left[name] for name in before} == before
-    assert [name for name in left if name not in before and not name.endswith(".lock")] == []
+    assert [name for name in left if name not in before] == []
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,15 @@ def test_nothing_appears_before_it_is_whole(tmp_path):
         handle.flush()
         assert not file.exists()
     assert file.read_bytes() == b"{"
+
+
+def test_a_folder_in_which_nothing_was_written_goes_again(tmp_path):
+    with RunFolder(tmp_path / "runs" / "one").lock():
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_before_stays(tmp_path):
+    with RunFolder(tmp_path).lock():
+        pass
+    assert list(tmp_path.iterdir()) == []

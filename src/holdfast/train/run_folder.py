@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -70,14 +70,16 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out; released even when this one is killed.
+        """Keep other processes out; released even when this one is killed. A folder that stays empty goes again.
 
         Raises:
             UsageError: another process is at work in the folder.
         """
+        made = [p for p in (self.path, *self.path.parents) if not p.exists()]
+        file = self.path / ".lock"
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("wb")
+            handle = file.open("wb")
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +87,14 @@ class RunFolder:
                 raise UsageError(f"another process is at work in {self.path}; wait for it, or choose --out") from None
             for left_over in [*self.path.glob(".*.tmp"), *self.checkpoints.glob(".*.tmp")]:
                 left_over.unlink(missing_ok=True)
-            yield
+            try:
+                yield
+            finally:
+                if list(self.path.iterdir()) == [file]:  # refused before anything was written
+                    file.unlink()
+                    with suppress(OSError):  # a folder above may have come into use
+                        for folder in made:
+                            folder.rmdir()
 
 
 def differences(settings: Settings, written: dict[str, Any]) -> list[str]:
