@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from holdfast.core.method import Method, State
+    from holdfast.core.streams import Stream
     from holdfast.methods.dtnh import DTNH
+    from holdfast.methods.joint_train import JointTrain
     from holdfast.methods.l2 import L2
     from holdfast.methods.l2_sp import L2SP
     from holdfast.methods.lp_ft import LPFT
@@ -37,10 +39,12 @@ _HOMES = {
     "HoldfastError": "core.errors",
     "ModelError": "core.errors",
     "StartingPointError": "core.errors",
+    "Stream": "core.streams",
     "UsageError": "core.errors",
     "Method": "core.method",
     "State": "core.method",
     "DTNH": "methods.dtnh",
+    "JointTrain": "methods.joint_train",
     "L2": "methods.l2",
     "L2SP": "methods.l2_sp",
     "LPFT": "methods.lp_ft",
@@ -59,11 +63,13 @@ __all__ = [
     "ConflictError",
     "DataError",
     "HoldfastError",
+    "JointTrain",
     "Method",
     "ModelError",
     "PtR",
     "StartingPointError",
     "State",
+    "Stream",
     "UsageError",
     "compose",
     "fit",

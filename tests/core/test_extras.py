@@ -87,3 +87,11 @@ def test_a_missing_source_head_is_asked_for():
 def test_a_source_head_of_another_network_is_refused():
     with pytest.raises(UsageError, match="reads 9 features, the network gives 6"):
         holdfast.compose(SecondHead()).prepare(token_net(), HEAD, source_head=nn.Linear(9, 3))
+
+
+def test_a_host_that_clears_the_networks_gradients_alone_does_no_harm():
+    wanted, loop = Loop(Sum((SecondHead(),))).train(4), Loop(Sum((SecondHead(),)))
+    loop.optimizer.zero_grad = loop.model.zero_grad
+    loop.train(4)
+    assert_equal(loop.weights(), wanted.weights())
+    assert_equal(loop.added(), wanted.added())

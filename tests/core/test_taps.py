@@ -47,15 +47,14 @@ def test_several_forwards_are_joined_along_the_batch():
     assert step.features("rep").shape == (12, 6)
 
 
-def test_passes_without_gradient_and_quiet_ones_are_not_recorded():
+def test_passes_without_gradient_and_those_aside_are_not_recorded():
     model, recorder, _ = tapped(["rep", ""], inputs=True)
     x = image_batches()[0][0]
     with torch.no_grad():
         model(x)
     with torch.inference_mode():
         model(x)
-    recorder.quiet = True
-    model(x)
+    assert recorder.aside(model, x).keys() == {"rep", ""}
     recording = recorder.consume()
     assert (recording.tapped, recording.inputs) == ({}, [])
 

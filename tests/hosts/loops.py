@@ -1,7 +1,7 @@
 """One run of the tiny classifier by hand, under Lightning's Trainer and under the Hugging Face Trainer."""
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -34,6 +34,7 @@ class Recipe:
     rank: int = 0
     folder: Path | None = None
     resume: Path | None = None
+    more: dict = field(default_factory=dict)  # what prepare takes besides
 
     @property
     def steps_per_epoch(self):
@@ -73,7 +74,7 @@ def batches(r):
 def by_hand(r):
     """A hand-written loop; with a folder it leaves a checkpoint after the first epoch."""
     methods, model = r.methods, tiny.network(r.dtype)
-    methods.prepare(model, total_steps=r.steps, steps_per_epoch=r.steps_per_epoch, seed=tiny.SEED)
+    methods.prepare(model, total_steps=r.steps, steps_per_epoch=r.steps_per_epoch, seed=tiny.SEED, **r.more)
     called, average = wrapped(r, model), ema(model) if r.average else None
     optimizer = optimiser(methods.param_groups(model, lr=tiny.LR, head_lr=tiny.HEAD_LR))
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
@@ -150,7 +151,7 @@ def lightning_trainer(r):
         enable_checkpointing=r.folder is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[HoldfastCallback(r.methods, seed=tiny.SEED), *averaging, *([keeper] if r.folder else [])],
+        callbacks=[HoldfastCallback(r.methods, seed=tiny.SEED, **r.more), *averaging, *([keeper] if r.folder else [])],
         devices=r.ranks,
         use_distributed_sampler=False,
         strategy="auto" if r.ranks == 1 else "ddp_fork",
@@ -208,6 +209,7 @@ def under_hugging_face(r):
         methods=r.methods,
         head_lr=tiny.HEAD_LR,
         optimizer_cls_and_kwargs=(torch.optim.AdamW, {"betas": (0.9, 0.99)}),
+        **r.more,
     )
     trainer.train(resume_from_checkpoint=None if r.resume is None else str(r.resume))
     return tiny.weights(model)

@@ -20,6 +20,7 @@ import holdfast
 from holdfast.core.errors import ConflictError
 from holdfast.core.method import Method, Sum
 from holdfast.core.registry import methods as registered
+from holdfast.core.streams import Reader
 from methods import hosts, text_forms
 from methods.loop import (
     ADDITIVE_NETWORKS,
@@ -28,6 +29,7 @@ from methods.loop import (
     assert_close,
     assert_equal,
     differ,
+    prepared_with,
 )
 from reference.networks import HEAD
 
@@ -51,7 +53,7 @@ def no_parameter_is_renamed(method: Method) -> None:
         model, fresh = make(), make()
         before = dict(model.named_parameters())
         methods = holdfast.compose(method)
-        methods.prepare(model, HEAD, total_steps=8, steps_per_epoch=3)
+        methods.prepare(model, HEAD, **prepared_with(make))
         after = dict(model.named_parameters())
         assert list(after) == list(before)
         assert all(after[name] is before[name] for name in before)
@@ -112,9 +114,13 @@ def penalties_pass_gradcheck(method: Method) -> None:
 
 def loss_passes_gradcheck(loop: Loop) -> None:
     """The loss of one batch as a function of the parameters, which gradcheck moves in place."""
+    states = [vars(member.state).values() for member in loop.methods._walk()]
+    moving = [loop.methods.clock, *(v for values in states for v in values if isinstance(v, Reader))]
+    here = [part.state_dict() for part in moving]
 
     def regularised(*_: torch.Tensor) -> torch.Tensor:
-        loop.methods.step(None)  # nothing is left of the call before
+        for part, at in zip(moving, here, strict=True):
+            part.load_state_dict(at)  # the same step each time, on the same samples
         return loop.loss(*loop.batches[2])
 
     torch.autograd.gradcheck(regularised, tuple(loop.model.parameters()), fast_mode=True)

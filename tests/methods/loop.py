@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 import holdfast
 from reference.networks import HEAD, conv_net, image_batches, source_head, token_net
@@ -27,6 +28,30 @@ def frozen_conv_net() -> nn.Module:
 
 NETWORKS = (conv_net, token_net)
 ADDITIVE_NETWORKS = (frozen_conv_net, token_net)
+
+
+class SourceData(Dataset):
+    """Images of the source classes; each look at one draws noise from the global generator, as augmentation does."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64, count: int = 20, classes: int = 7) -> None:
+        ((self.x, self.y),) = image_batches(1, count, classes, seed=4)
+        self.dtype = dtype
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        return (self.x[i] + 0.1 * torch.randn(self.x[i].shape, dtype=self.x.dtype)).to(self.dtype), self.y[i]
+
+
+def prepared_with(make: Callable[[], nn.Module], dtype: torch.dtype = torch.float64) -> dict[str, Any]:
+    """What ``prepare`` is given besides the network."""
+    return {
+        "total_steps": STEPS,
+        "steps_per_epoch": STEPS_PER_EPOCH,
+        "source_head": source_head(make),
+        "streams": {"source": holdfast.Stream(SourceData(dtype))},
+    }
 
 
 def snapshot(model: nn.Module) -> Weights:
@@ -120,6 +145,12 @@ class Loop:
     def weights(self) -> Weights:
         """Parameters and buffers now."""
         return snapshot(self.model)
+
+    def added(self) -> Weights:
+        """Parameters now of the modules that methods added, as ``<field>.<parameter>``."""
+        fields = [item for member in self.methods._walk() for item in vars(member.state).items()]
+        modules = [(name, value) for name, value in fields if isinstance(value, nn.Module)]
+        return {f"{name}.{p}": v.detach().clone() for name, m in modules for p, v in m.named_parameters()}
 
     def save(self) -> bytes:
         """A checkpoint as a host writes it."""

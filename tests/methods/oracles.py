@@ -51,7 +51,7 @@ def coins(shape: Sequence[int], q: float, method: str, path: str, step: int, *na
 def follow(
     text: str, make: Callable[[], nn.Module], oracle: Trajectory | dict[str, Any], steps: int = 8, **options
 ) -> Loop:
-    """Run both and compare every parameter, every buffer and J after every step.
+    """Run both and compare every parameter, those of modules that a method adds too, and every buffer after every step.
 
     Args:
         text: the methods.
@@ -65,5 +65,5 @@ def follow(
     loop = Loop(text, make, seed=SEED, **options)
     for t in range(steps):
         loop.train(1)
-        assert_close(loop.weights(), oracle.weights[t + 1] | oracle.buffers[t + 1], rtol=1e-9)
+        assert_close(loop.weights() | loop.added(), oracle.weights[t + 1] | oracle.buffers[t + 1], rtol=1e-9)
     return loop

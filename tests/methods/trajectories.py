@@ -26,6 +26,7 @@ TEXTS = (
     "pairwise_confusion(lam=2)",
     "disturb_label(p=0.5)",
     "bss(eta=0.3)",
+    "joint_train(lam=0.7)",
 )
 STEPS = 8
 

@@ -17,6 +17,9 @@ try:
 except ImportError as error:
     raise UsageError('the Hugging Face adapter needs transformers: pip install "holdfast[hf]"') from error
 
+TAKEN = ("head", "source_head", "streams")
+"""Arguments that are passed on to ``Composition.prepare``."""
+
 
 class HoldfastTrainer(Trainer):
     """``transformers.Trainer`` with the methods; J is the cross-entropy, or ``compute_loss_func(outputs, labels)``.
@@ -26,19 +29,20 @@ class HoldfastTrainer(Trainer):
         head: module path of the new head; found where None.
         head_lr: the head's learning rate; ``args.learning_rate`` where None.
         source_head: the pre-trained network's own head, for methods that keep the source classes.
+        streams: data beside the target's, for methods that train on them too.
     """
 
     def __init__(self, *args: Any, methods: Composition | str, head_lr: float | None = None, **rest: Any) -> None:
         self.methods = compose(methods) if isinstance(methods, str) else methods
         self._head_lr, self._task_loss = head_lr, rest.pop("compute_loss_func", None)
-        self._options: dict[str, Any] = {name: rest.pop(name) for name in ("head", "source_head") if name in rest}
+        self._options: dict[str, Any] = {name: rest.pop(name) for name in TAKEN if name in rest}
         super().__init__(*args, compute_loss_func=self._loss, **rest)
         if getattr(self, "optimizer", None) is not None or self.model_init is not None:
             raise UsageError("pass a model, and optimizer_cls_and_kwargs=(cls, {...}) instead of a made optimiser")
         self.model_accepts_loss_kwargs = False  # the loss is ours, not the model's
         self.label_names = getattr(self, "label_names", None) or ["labels"]
         follow = TrainerCallback()
-        follow.on_optimizer_step = lambda *_, optimizer, **__: self.methods.step(optimizer)
+        follow.on_optimizer_step = lambda *_, optimizer, **__: self._stepped(optimizer)
         self.add_callback(follow)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -58,6 +62,10 @@ class HoldfastTrainer(Trainer):
         result = super().train(resume_from_checkpoint, *args, **kwargs)
         self.methods.on_fit_end(self.model)
         return result
+
+    def _stepped(self, optimizer: Any) -> None:
+        self.methods.step(optimizer)
+        optimizer.zero_grad()  # the trainer clears the network's gradients alone, not those of modules that methods add
 
     def create_optimizer(self, model: Any = None) -> Any:
         """The optimiser that the arguments name, on the methods' parameter groups."""

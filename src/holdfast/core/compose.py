@@ -19,6 +19,7 @@ from holdfast.core.member import Member, members
 from holdfast.core.method import Method, Sum
 from holdfast.core.rates import Rates
 from holdfast.core.start import StartingPoint
+from holdfast.core.streams import Stream
 from holdfast.core.taps import Recorder
 from holdfast.core.teacher import Teacher
 from holdfast.core.types import Batch, Context, Step, parameter_refs
@@ -80,6 +81,7 @@ class Composition:
         steps_per_epoch: int | None = None,
         seed: int = 0,
         source_head: nn.Module | None = None,
+        streams: Mapping[str, Stream] | None = None,
     ) -> nn.Module:
         """Bind the methods to a network as it is now: this is the starting point w⁰.
 
@@ -92,10 +94,12 @@ class Composition:
             steps_per_epoch: optimiser steps per epoch, for methods that act per epoch.
             seed: of all random numbers that the methods draw.
             source_head: the pre-trained network's own head, for methods that keep the source classes.
+            streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
 
         Raises:
             ModelError: no linear head is found.
-            UsageError: a method needs ``total_steps``, ``steps_per_epoch`` or ``source_head``; prepared before.
+            UsageError: a method needs ``total_steps``, ``steps_per_epoch``, ``source_head`` or a stream;
+                prepared before.
         """
         if self._rates is not None:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
@@ -107,7 +111,7 @@ class Composition:
         self._refs = parameter_refs(model, self.located.head)
         self._start, self._teacher, self._calibrated = StartingPoint(), None, False
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
-        self._bind(Context(self.located, self._refs, self._start, self.clock, source_head))
+        self._bind(Context(self.located, self._refs, self._start, self.clock, source_head, streams or {}))
         self._install_taps(model, self.located)
         owners = hooks.rate_owners(self._walk())
         self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
@@ -215,6 +219,7 @@ class Composition:
         self._batch = None
         if not rates.was_taken(optimizer):
             return
+        self._extras.clear_gradients()
         self.clock.advance()
         for member in self._walk():
             member.method.after_step(self.clock, member.state, optimizer)
@@ -284,15 +289,7 @@ class Composition:
         recording = self._recorder.consume()
         batch, self._batch = self._batch, None  # the labels of one loss are never taken for the next one's
         step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, batch)
-        step.run_teacher, step.forward = self._teacher, self.quiet_forward
+        step.run_teacher, step.run_aside = self._teacher, functools.partial(self._recorder.aside, self.model)
         recording.step = step
         self._extras.follow(task_loss.device)
         return step
-
-    def quiet_forward(self, *args: Any) -> Any:
-        """A forward that no tap records, for penalties that need a second one."""
-        self._recorder.quiet = True
-        try:
-            return self.model(*args)
-        finally:
-            self._recorder.quiet = False

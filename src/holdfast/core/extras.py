@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from holdfast.core import world
 from holdfast.core.member import Member
 from holdfast.core.surrogate import leaves
 from holdfast.core.types import ParamRef, Step, parameter_refs
@@ -29,6 +30,8 @@ class Extras:
             for name, value in vars(member.state).items()
             if isinstance(value, nn.Module)
         ]
+        for ref in self.refs():  # a data-parallel wrapper averages the network's gradients alone
+            ref.param.register_hook(world.mean_over_ranks)
 
     def refs(self) -> list[ParamRef]:
         """Their parameters, named ``<method>.<field>.<parameter>``; without those that are the network's own."""
@@ -45,6 +48,11 @@ class Extras:
         for _, module in self._modules:
             if any(p.device != device for p in module.parameters()):
                 module.to(device)
+
+    def clear_gradients(self) -> None:
+        """After a step: a host that calls ``model.zero_grad()`` does not know them."""
+        for ref in self.refs():
+            ref.param.grad = None
 
     def list_trained(self, task_loss: Tensor, step: Step) -> None:
         """Tell the step what trains: the network, these modules, and what else the task's graph leads to."""

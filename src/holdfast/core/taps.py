@@ -38,17 +38,25 @@ class Recorder:
     def __init__(self, edit: Edit | None = None) -> None:
         self.current = Recording()
         self.edit = edit
-        self.quiet = False
 
     @property
     def listening(self) -> bool:
         """Whether a forward now is a training forward: gradients on, not a recomputation inside backward."""
-        return torch.is_grad_enabled() and not self.quiet and torch._C._current_graph_task_id() == -1
+        return torch.is_grad_enabled() and torch._C._current_graph_task_id() == -1
 
     def consume(self) -> Recording:
         """Hand over what was recorded and start afresh."""
         taken, self.current = self.current, Recording()
         return taken
+
+    def aside(self, model: nn.Module, *inputs: Any) -> dict[str, list[Tensor]]:
+        """The features of a forward for the caller alone; as no ``loss`` consumes them, nobody edits their gradient."""
+        kept, self.current = self.current, Recording()
+        try:
+            model(*inputs)
+            return self.current.tapped
+        finally:
+            self.current = kept
 
     def see(self, name: str, z: Tensor, edits: bool) -> Tensor:
         """Record features; return what downstream gets."""
@@ -57,7 +65,7 @@ class Recorder:
         recording = self.current
         if self.listening:
             recording.tapped.setdefault(name, []).append(z)
-        if edits and z.requires_grad and self.edit is not None and not self.quiet:
+        if edits and z.requires_grad and self.edit is not None:
             viewed: Tensor = _EditedView.apply(z, name, recording if self.listening else None, self.edit)
             return viewed
         return z

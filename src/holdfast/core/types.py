@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from holdfast.core.errors import UsageError
+from holdfast.core.streams import Reader, Stream
 from holdfast.functional.noise import generator
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Context:
     start: StartingPoint
     clock: Clock
     source: nn.Module | None = None
+    streams: Mapping[str, Stream] = field(default_factory=dict)
 
     def source_head(self, asks: object) -> nn.Module:
         """A copy of the pre-trained network's own head, on the device and of the type of the new one.
@@ -94,6 +96,21 @@ class Context:
                 "pass the head of the same network"
             )
         return copy.deepcopy(self.source).to(new.device, new.dtype).requires_grad_(True)
+
+    def stream(self, name: str, asks: object) -> Reader:
+        """A new reader at the beginning of a stream.
+
+        Raises:
+            UsageError: none of that name was passed to ``prepare``, or it is no ``Stream``; names who asks.
+        """
+        found = self.streams.get(name)
+        if not isinstance(found, Stream):
+            passed = ", ".join(f"{key!r}: {type(value).__name__}" for key, value in self.streams.items()) or "none"
+            raise UsageError(
+                f"{asks} trains on more than the target's data and needs the stream {name!r}, found {passed}: pass "
+                f"prepare(model, streams={{{name!r}: holdfast.Stream(dataset)}}), or --{name} FOLDER to holdfast train"
+            )
+        return Reader(found, self.clock.seed, name)
 
     def shared(self, include: str = "all") -> list[ParamRef]:
         """Parameters that exist in the source network, of the included kinds: w_S."""
@@ -130,7 +147,7 @@ class Step:
     inputs: list[tuple[Tensor, ...]] = field(default_factory=list)
     batch: Batch | None = None
     run_teacher: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None = None
-    forward: Callable[..., object] | None = None
+    run_aside: Callable[..., dict[str, list[Tensor]]] | None = None
     scale: Tensor | None = None
     edits: bool = True
     params: list[Tensor] = field(default_factory=list)
@@ -181,6 +198,11 @@ class Step:
     def begins(self, scale: Tensor) -> None:
         """The backward pass begins, with this upstream factor."""
         self.scale, self.clock.differentiated = scale, self.micro
+
+    def features_of(self, tap: str, *inputs: Tensor) -> Tensor:
+        """The tap's features (B, ...) for other inputs: a training forward that no other method sees or edits."""
+        assert self.run_aside is not None
+        return self.run_aside(*inputs)[tap][0]
 
     @property
     def fresh(self) -> bool:
