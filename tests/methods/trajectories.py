@@ -27,6 +27,7 @@ TEXTS = (
     "disturb_label(p=0.5)",
     "bss(eta=0.3)",
     "joint_train(lam=0.7)",
+    "co_tuning(lam=0.7)",
 )
 STEPS = 8
 

@@ -77,4 +77,5 @@ def smallest_spectrum(F: Tensor, k: int) -> Tensor:
         with torch.no_grad():
             gram = torch.nan_to_num(F @ F.T, nan=0.0, posinf=0.0, neginf=0.0)  # eigh raises on those
             U = torch.linalg.eigh(gram).eigenvectors[:, :k]
-        return (U.T @ F).square().sum()
+        total: Tensor = (U.T @ F).square().sum()
+        return total
