@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from holdfast.methods.l2 import L2
     from holdfast.methods.l2_sp import L2SP
     from holdfast.methods.lp_ft import LPFT
+    from holdfast.methods.lwf import LwF
     from holdfast.methods.ptr import PtR
     from holdfast.methods.rifle import RIFLE
     from holdfast.train.fit import fit
@@ -48,6 +49,7 @@ _HOMES = {
     "L2": "methods.l2",
     "L2SP": "methods.l2_sp",
     "LPFT": "methods.lp_ft",
+    "LwF": "methods.lwf",
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
     "fit": "train.fit",
@@ -64,6 +66,7 @@ __all__ = [
     "DataError",
     "HoldfastError",
     "JointTrain",
+    "LwF",
     "Method",
     "ModelError",
     "PtR",

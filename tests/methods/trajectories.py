@@ -22,6 +22,7 @@ TEXTS = (
     "drop_connect(p=0.3)",
     "conv_dropout(p=0.3, after='stage1,stage2')",
     "lp_ft",
+    "lwf",
     "fnp(lam=0.3)",
     "pairwise_confusion(lam=2)",
     "disturb_label(p=0.5)",

@@ -48,8 +48,15 @@ class Probe:
     steps: int
 
     @classmethod
-    def of(cls, model: nn.Module, ctx: Context, share: float, asks: object) -> Probe:
+    def of(cls, model: nn.Module, ctx: Context, share: float, asks: object, *beside: nn.Module) -> Probe:
         """The first share of all optimiser steps; everything but the head, and the network's own mode, is its body.
+
+        Args:
+            model: the network.
+            ctx: of the run.
+            share: 0 ≤ share ≤ 1.
+            asks: the method, for the message.
+            beside: modules that the method adds, and that sleep too.
 
         Raises:
             UsageError: the run's ``total_steps`` are not known; names who asks.
@@ -57,7 +64,8 @@ class Probe:
         steps = first_steps(share, ctx.clock.require("total_steps", str(asks))) if share else 0
         head = set(model.get_submodule(ctx.located.head).modules())
         modules = [m for m in model.modules() if m not in head and m is not model]
-        return cls(Asleep([r.param for r in ctx.shared()], modules), steps)
+        added = [p for module in beside for p in module.parameters()]
+        return cls(Asleep([*(r.param for r in ctx.shared()), *added], modules), steps)
 
     def at(self, clock: Clock) -> Asleep | None:
         """What sleeps in the step to come."""
@@ -78,6 +86,7 @@ class Sleep:
 
     def __init__(self, model: nn.Module, members: Sequence[Member], clock: Clock) -> None:
         self._model, self._members, self._clock = model, members, clock
+        self._own = {id(p) for p in model.parameters()}
         self._now: list[Asleep] = []
         self._parameters: dict[int, nn.Parameter] = {}
         self._modules: dict[int, nn.Module] = {}
@@ -98,12 +107,12 @@ class Sleep:
             p.grad = None
 
     def bridge(self, loss: Tensor) -> Tensor:
-        """The loss, led past the parameters that sleep for a while.
+        """The loss, led past the network's parameters that sleep for a while.
 
         ``DistributedDataParallel`` waits for a sign of every parameter that it saw when it was made.
         """
         lasting = {id(p) for a in self._now if a.for_good for p in a.parameters}
-        waiting = [p for key, p in self._parameters.items() if key not in lasting]
+        waiting = [p for key, p in self._parameters.items() if key in self._own and key not in lasting]
         if world.size() == 1 or not waiting:
             return loss
         for p in waiting:
