@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.core.streams import Stream
     from holdfast.methods.dtnh import DTNH
     from holdfast.methods.joint_train import JointTrain
+    from holdfast.methods.know_dist import KnowDist
     from holdfast.methods.l2 import L2
     from holdfast.methods.l2_sp import L2SP
     from holdfast.methods.lp_ft import LPFT
@@ -52,6 +53,7 @@ _HOMES = {
     "LwF": "methods.lwf",
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
+    "KnowDist": "methods.know_dist",
     "fit": "train.fit",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "DataError",
     "HoldfastError",
     "JointTrain",
+    "KnowDist",
     "LwF",
     "Method",
     "ModelError",

@@ -29,6 +29,7 @@ TEXTS = (
     "bss(eta=0.3)",
     "joint_train(lam=0.7)",
     "co_tuning(lam=0.7)",
+    "know_dist(lam=0.05)",
 )
 STEPS = 8
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from holdfast.core import calibration, grammar, groups, hooks, inside, taps
+from holdfast.core import calibration, grammar, groups, hooks, inside, taps, teacher
 from holdfast.core.asleep import Sleep
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.extras import Extras
+from holdfast.core.layers import keep_outputs
 from holdfast.core.locate import Located, locate, make_tappable
 from holdfast.core.member import Member, members
 from holdfast.core.method import Method, Sum
@@ -82,6 +83,7 @@ class Composition:
         seed: int = 0,
         source_head: nn.Module | None = None,
         streams: Mapping[str, Stream] | None = None,
+        teacher_dtype: torch.dtype | None = None,
     ) -> nn.Module:
         """Bind the methods to a network as it is now: this is the starting point w⁰.
 
@@ -95,6 +97,8 @@ class Composition:
             seed: of all random numbers that the methods draw.
             source_head: the pre-trained network's own head, for methods that keep the source classes.
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
+            teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:
+                ``torch.bfloat16`` halves its time where the machine is fast at it. The network's type where None.
 
         Raises:
             ModelError: no linear head is found.
@@ -112,7 +116,7 @@ class Composition:
         self._start, self._teacher, self._calibrated = StartingPoint(), None, False
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
         self._bind(Context(self.located, self._refs, self._start, self.clock, source_head, streams or {}))
-        self._install_taps(model, self.located)
+        self._install_taps(model, self.located, teacher_dtype)
         owners = hooks.rate_owners(self._walk())
         self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
         self._handles.append(self._sleep)
@@ -132,13 +136,11 @@ class Composition:
                 self._decayed[name] = str(method)
         self._extras = Extras(self._walk(), ctx.parameters)
 
-    def _install_taps(self, model: nn.Module, located: Located) -> None:
-        wanted = [(tap, m.method) for m in self._walk() for tap in m.method.taps]
-        names = [tap for tap, _ in wanted]
-        edited = [tap for tap, method in wanted if method.edits_features]
-        taught = [tap for tap, method in wanted if method.needs_teacher]
-        if any(m.method.needs_teacher for m in self._walk()):
-            self._teacher = Teacher(model, located, taught)
+    def _install_taps(self, model: nn.Module, located: Located, teacher_dtype: torch.dtype | None) -> None:
+        wanted = [(tap, m.method.edits_features) for m in self._walk() for tap in m.taps]
+        names, edited = [tap for tap, _ in wanted], [tap for tap, edits in wanted if edits]
+        keep_outputs(model, names)
+        self._teacher = teacher.wanted(self._walk(), model, located, teacher_dtype)
         self._handles = taps.install(model, located, names, edited, self._recorder, inputs=self._teacher is not None)
         self._handles += inside.install(model, self._walk(), self.clock)
 
@@ -202,6 +204,7 @@ class Composition:
         step = self._open_step(task_loss)
         everything = list(self._walk())
         wrapped, outside = hooks.penalties(self._members, step)
+        step.forget()
         self.clock.see_loss(task_loss)  # after the forwards that penalties make: they are of this micro-batch
         if not hooks.must_part(everything):
             return self._sleep.bridge(hooks.summed(task_loss, outside, everything, step))
@@ -289,6 +292,7 @@ class Composition:
         recording = self._recorder.consume()
         batch, self._batch = self._batch, None  # the labels of one loss are never taken for the next one's
         step = Step(self.clock, self.clock.micro, task_loss, recording.tapped, recording.inputs, batch)
+        step.versions, step.cast = recording.versions, recording.cast
         step.run_teacher, step.run_aside = self._teacher, functools.partial(self._recorder.aside, self.model)
         recording.step = step
         self._extras.follow(task_loss.device)

@@ -39,7 +39,7 @@ def must_part(everything: Sequence[Member]) -> bool:
     another method edits: an edit is of the task's gradient alone.
     """
     edits = any(m.method.edits_features for m in everything)
-    on_logits = any(m.method.penalises and LOGITS in m.method.taps for m in everything)
+    on_logits = any(m.method.penalises and LOGITS in m.taps for m in everything)
     return gradient_rule(everything) is not None or (edits and on_logits)
 
 
@@ -72,7 +72,7 @@ def edited(everything: Iterable[Member], tap: str, z: Tensor, g: Tensor, step: S
     """The raw gradient at a tap plus every method's addition to it."""
     total = g
     for member in everything:
-        if tap in member.method.taps and member.method.edits_features:
+        if member.method.edits_features and tap in member.taps:
             addition = member.method.feature_grad(tap, z, g, step, member.state)
             if addition is not None:
                 total = total + addition.to(total.dtype)

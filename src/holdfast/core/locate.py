@@ -57,7 +57,7 @@ def locate(model: nn.Module, head: str | None = None) -> Located:
     """
     if head is not None:
         _linear(model, head)
-    trace, reason = _trace(model)
+    trace, reason = traced(model)
     if trace is None:
         return _without_trace(model, head, reason)
     path = head if head is not None else trace.final_linear()
@@ -215,7 +215,7 @@ def _linear(model: nn.Module, path: str) -> nn.Linear:
     return module
 
 
-def _trace(model: nn.Module) -> tuple[_Trace | None, str]:
+def traced(model: nn.Module) -> tuple[_Trace | None, str]:
     """Run the network on the meta device with the first input it accepts; (None, why) where it accepts none."""
     reason = "it has no convolution and no linear layer to guess an input from"
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)

@@ -19,6 +19,11 @@ class Member:
     children: list[Member] = field(default_factory=list)
     state: State = field(default_factory=State)
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The method's taps in this network; known once it is bound."""
+        return tuple(self.method.tap_names(self.state))
+
     def walk(self) -> Iterator[Member]:
         """This member and all that it wraps."""
         yield self

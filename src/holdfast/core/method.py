@@ -121,6 +121,11 @@ class Method(ABC):
         return type(self).edit_forward is not Method.edit_forward
 
     @property
+    def matches_student(self) -> bool:
+        """Whether the teacher's batch-norms follow the student's mode; else they are in evaluation mode."""
+        return False
+
+    @property
     def calibrates(self) -> bool:
         """Whether the method measures something on data before training."""
         return type(self).calibrate is not Method.calibrate
@@ -152,6 +157,10 @@ class Method(ABC):
     def describe(self, state: State) -> str:
         """What the bound method acts on and how, in one line: parameters, reduction, factors, the head's own term."""
         return ""
+
+    def tap_names(self, state: State) -> Iterable[str]:
+        """Where features are read in this network: ``taps``, unless they depend on what ``bind`` found."""
+        return self.taps
 
     def owned_parameters(self, state: State) -> Iterable[str]:
         """Names of the parameters whose decay the method replaces; the optimiser's must be 0 there."""

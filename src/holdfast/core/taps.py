@@ -24,11 +24,16 @@ Edit = Callable[[str, Tensor, Tensor, Step], Tensor]
 
 
 class Recording:
-    """What the forwards since the last ``loss`` left behind; ``step`` is set when that loss consumes it."""
+    """What the forwards since the last ``loss`` left behind; ``step`` is set when that loss consumes it.
+
+    ``versions`` counts the writes that each tensor had seen when it was recorded, ``cast`` is autocast's type, if any.
+    """
 
     def __init__(self) -> None:
         self.tapped: dict[str, list[Tensor]] = {}
+        self.versions: dict[str, list[int]] = {}
         self.inputs: list[tuple[Tensor, ...]] = []
+        self.cast: torch.dtype | None = None
         self.step: Step | None = None
 
 
@@ -65,6 +70,7 @@ class Recorder:
         recording = self.current
         if self.listening:
             recording.tapped.setdefault(name, []).append(z)
+            recording.versions.setdefault(name, []).append(z._version)
         if edits and z.requires_grad and self.edit is not None:
             viewed: Tensor = _EditedView.apply(z, name, recording if self.listening else None, self.edit)
             return viewed
@@ -136,6 +142,8 @@ class _OnModelInput(_Hook):
         if self.recorder.listening:
             tensors = args or tuple(v for k, v in kwargs.items() if k != "labels")
             self.recorder.current.inputs.append(tensors)
+            kind = tensors[0].device.type
+            self.recorder.current.cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def install(

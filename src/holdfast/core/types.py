@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import ModelError, UsageError
 from holdfast.core.streams import Reader, Stream
 from holdfast.functional.noise import generator
 
@@ -146,7 +146,9 @@ class Step:
     tapped: dict[str, list[Tensor]]
     inputs: list[tuple[Tensor, ...]] = field(default_factory=list)
     batch: Batch | None = None
-    run_teacher: Callable[[tuple[Tensor, ...]], dict[str, Tensor]] | None = None
+    versions: dict[str, list[int]] = field(default_factory=dict)
+    cast: torch.dtype | None = None
+    run_teacher: Callable[[tuple[Tensor, ...], torch.dtype | None], dict[str, Tensor]] | None = None
     run_aside: Callable[..., dict[str, list[Tensor]]] | None = None
     scale: Tensor | None = None
     edits: bool = True
@@ -162,6 +164,11 @@ class Step:
                 f"tap {tap!r} recorded nothing: call the prepared model in training before methods.loss(...), "
                 "and prepare it before torch.compile"
             )
+        if [z._version for z in seen] != self.versions.get(tap, [z._version for z in seen]):
+            raise ModelError(
+                f"the features at {tap!r} were overwritten in place by what follows: compare at another module, or "
+                "let the operation after it write into a new tensor"
+            )
         return seen[0] if len(seen) == 1 else torch.cat(seen)
 
     def teacher(self, tap: str) -> Tensor:
@@ -169,8 +176,12 @@ class Step:
         if self.run_teacher is None:
             raise UsageError("this method did not ask for a teacher: set needs_teacher")
         if self._taught is None:
-            self._taught = [self.run_teacher(args) for args in self.inputs]
-        return torch.cat([t[tap] for t in self._taught])
+            self._taught = [self.run_teacher(args, self.cast) for args in self.inputs]
+        return self._taught[0][tap] if len(self._taught) == 1 else torch.cat([t[tap] for t in self._taught])
+
+    def forget(self) -> None:
+        """Let go of the teacher's features: what a penalty needs of them is in its graph."""
+        self._taught = None
 
     def labels(self, asks: object, count: int) -> Tensor:
         """The batch's labels, (B,), as every method has left them.

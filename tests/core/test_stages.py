@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from holdfast.core.errors import ModelError
-from holdfast.models.stages import stages
+from holdfast.core.stages import stages
 
 
 @pytest.mark.parametrize(

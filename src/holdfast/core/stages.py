@@ -12,17 +12,21 @@ _SERIES = (nn.Sequential, nn.ModuleList)
 _STEMS = ("stem", "conv", "patch_embed", "embeddings")
 
 
-def stages(model: nn.Module) -> list[str]:
+def stages(model: nn.Module, head: str | None = None) -> list[str]:
     """Module paths whose outputs are the ends of the network's stages, first to last: the last block of each stage.
 
     timm's ``feature_info`` says it where there is one; else a network is read by its layout: several series of blocks
     at one level are a stage each (ResNet, ShuffleNet), a single series is cut before each block that lowers the
     resolution (VGG, MobileNet, ConvNeXt), and where none does each block counts (ViT).
 
+    Args:
+        model: the network.
+        head: module path of its final linear layer; found where None.
+
     Raises:
         ModelError: the blocks stand in no series.
     """
-    paths = _declared(model) or _by_layout(model, model, "", locate(model).head)
+    paths = _declared(model) or _by_layout(model, model, "", head or locate(model).head)
     if not paths:
         raise ModelError(f"the stages of {type(model).__name__} cannot be told: its blocks stand in no nn.Sequential.")
     return [_last_block(model, path) for path in paths]

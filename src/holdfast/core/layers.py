@@ -1,0 +1,119 @@
+"""The layers at which features are compared: by stage in any network, or by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from holdfast.core.errors import UsageError
+from holdfast.core.locate import Located, traced
+from holdfast.core.method import State
+from holdfast.core.stages import stages
+
+STAGES = "stages"
+_ASIDE = {"downsample", "shortcut", "se"}  # the other branch of a block, and squeeze-and-excitation
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module whose output is compared.
+
+    Attributes:
+        path: of the module.
+        width: of the last axis that its last weights act on; 0 where these are a convolution's.
+    """
+
+    path: str
+    width: int = 0
+
+    def axis(self, F: Tensor) -> int:
+        """The axis of the channels: 1 of vectors and maps (B, C, H, W), the last of tokens and maps (B, H, W, C)."""
+        if F.ndim == 3 or (F.ndim == 4 and F.shape[3] == self.width != F.shape[1]):
+            return F.ndim - 1
+        return 1
+
+    def positions(self, F: Tensor) -> int:
+        """H·W of a map, N of tokens (B, N, D), 1 of a vector."""
+        return F[0].numel() // F.shape[self.axis(F)]
+
+
+@dataclass
+class LayersState(State):
+    """The layers that a method compares, in the network's order."""
+
+    layers: Sequence[Layer] = field(default=(), kw_only=True)
+
+
+def compared(model: nn.Module, located: Located, layers: str, asks: object, *, inside: bool = False) -> list[Layer]:
+    """The layers that a text names.
+
+    Args:
+        model: the network.
+        located: where its head is.
+        layers: ``"stages"`` for the last block of each stage, or paths of modules, joined by commas.
+        asks: the method, for messages.
+        inside: of each stage, take the last convolution of the last block instead (where it has none, the last linear
+            layer), before any normalisation; convolutions of the shortcut do not count.
+
+    Raises:
+        UsageError: no module of that path; names the nearest.
+        ModelError: the network's stages cannot be told.
+    """
+    if layers == STAGES:
+        paths = [_last_weights(model, path) if inside else path for path in stages(model, located.head)]
+    else:
+        paths = [part.strip() for part in layers.split(",")]
+    known = [path for path, _ in model.named_modules() if path]
+    for path in paths:
+        if path not in known:
+            near = difflib.get_close_matches(path, known, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(known[:8])} …"
+            raise UsageError(f"{asks}: the network has no module {path!r}; {hint}")
+    return [Layer(path, _width(model.get_submodule(path))) for path in dict.fromkeys(paths)]
+
+
+def keep_outputs(model: nn.Module, taps: Iterable[str]) -> None:
+    """Let activations that would overwrite the output of a tapped module write into a new tensor.
+
+    The values of the network do not change. VGG's need it, where convolutions are tapped.
+    """
+    paths = {tap for tap in taps if tap in dict(model.named_modules()) and tap}
+    trace, _ = traced(model) if paths else (None, "")
+    if trace is None:
+        return
+    outputs = [out for path, _, out in trace.left if path in paths]
+    for path, module, tensor in trace.entered:
+        if getattr(module, "inplace", False) is True and any(tensor is out for out in outputs):
+            model.get_submodule(path).inplace = False  # type: ignore[assignment]
+
+
+def _weighted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for path, each in module.named_modules():
+        if isinstance(each, _ConvNd | nn.Linear) and not _ASIDE & set(path.split(".")):
+            yield path, each
+
+
+def _last_weights(model: nn.Module, path: str) -> str:
+    """The last convolution within a module or, where it has none, its last linear layer; else of its predecessors."""
+    parent, _, name = path.rpartition(".")
+    siblings = [each for each, _ in model.get_submodule(parent).named_children()]
+    for sibling in reversed(siblings[: siblings.index(name) + 1]):
+        whole = f"{parent}.{sibling}" if parent else sibling
+        found = list(_weighted(model.get_submodule(whole)))
+        convolutions = [inner for inner, each in found if isinstance(each, _ConvNd)]
+        for inner in reversed(convolutions or [inner for inner, _ in found]):
+            return f"{whole}.{inner}" if inner else whole
+    raise UsageError(f"no convolution and no linear layer up to {path!r}: name the layers")
+
+
+def _width(module: nn.Module) -> int:
+    weighted = [m for m in module.modules() if isinstance(m, _ConvNd | nn.Linear | nn.LayerNorm | _NormBase)]
+    last = weighted[-1] if weighted else None
+    if isinstance(last, nn.Linear):
+        return last.out_features
+    return last.normalized_shape[-1] if isinstance(last, nn.LayerNorm) else 0
