@@ -242,6 +242,7 @@ class Composition:
         """Take every hook off the network and the optimiser."""
         for handle in self._handles:
             handle.remove()
+        hooks.close_readers(self._walk())
         if self._rates is not None:
             self._rates.remove()
         self._handles, self._rates = [], None

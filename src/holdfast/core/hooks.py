@@ -9,6 +9,7 @@ from torch import Tensor
 from holdfast.core.clock import Clock
 from holdfast.core.closed_form import ClosedForm
 from holdfast.core.member import Member
+from holdfast.core.streams import Reader
 from holdfast.core.surrogate import Grads, ScaleProbe, Surgery, Term
 from holdfast.core.taps import LOGITS
 from holdfast.core.types import Step
@@ -90,3 +91,11 @@ def rate_factors(everything: Iterable[Member], clock: Clock) -> dict[str, float]
     for member in everything:
         factors.update(member.method.lr_scale(clock, member.state))
     return factors
+
+
+def close_readers(everything: Iterable[Member]) -> None:
+    """End the processes that load data beside the target's."""
+    for member in everything:
+        for value in vars(member.state).values():
+            if isinstance(value, Reader):
+                value.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Stream:
         still: the same samples without augmentation, for methods that look at each of them once; ``data`` where None.
         folder: where methods keep what they make of the whole set; None keeps it in memory for one run.
         key: names the content of the set in that folder; another content needs another key.
+        progress: called with the number of samples done and in all while a method looks at each of them.
 
     Raises:
         UsageError: no length or no sample, ``still`` of another length, or a folder without a key.
@@ -44,6 +45,7 @@ class Stream:
         still: Dataset[Any] | None = None,
         folder: str | Path | None = None,
         key: str = "",
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         still = data if still is None else still
         for each in (data, still):
@@ -54,7 +56,7 @@ class Stream:
         if folder is not None and not key:
             raise UsageError("a stream with a folder needs key=, a name of its content: a file there must not go stale")
         self.data, self.still, self.workers, self.key = data, still, workers, key
-        self.folder = None if folder is None else Path(folder)
+        self.folder, self.progress = None if folder is None else Path(folder), progress
 
     def __len__(self) -> int:
         return len(self.data)  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ class Reader:
         if not len(positions):
             raise UsageError("a stream was cut down to no sample at all: choose at least one")
         self.chosen, self.taken, self.round = positions.cpu(), 0, self.round + 1
-        self._samples = None
+        self.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the reader is: a resumed run goes on with the next sample."""
@@ -111,6 +113,10 @@ class Reader:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go to where the saved reader was."""
         self.taken, self.round, self.chosen = saved["taken"], saved["round"], saved["chosen"]
+        self.close()
+
+    def close(self) -> None:
+        """End the loading processes; reading goes on where it was."""
         self._samples = None
 
     def _loader(self) -> DataLoader[Any]:

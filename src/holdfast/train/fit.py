@@ -115,6 +115,7 @@ def write_down(plan: Plan, folder: RunFolder) -> list[str]:
         StartingPointError: nor are the weights.
     """
     from holdfast.data.folder import load_split, save_split
+    from holdfast.train.source import digest
 
     source = plan.built.source
     recorded = {
@@ -123,6 +124,7 @@ def write_down(plan: Plan, folder: RunFolder) -> list[str]:
         "image_size": plan.size,
         "weights_from": None if source is None else source.location,
         "weights_sha256": None if source is None else source.sha256,
+        "source_sha256": None if plan.source is None else digest(plan.source),
         "versions": versions(),
     }
     if not (folder.split.is_file() and folder.settings.is_file()):
@@ -134,6 +136,10 @@ def write_down(plan: Plan, folder: RunFolder) -> list[str]:
         raise DataError(f"the pictures in {plan.index.root} have changed since {folder.path} was begun; choose --out")
     if begun.get("weights_sha256") != recorded["weights_sha256"]:
         raise StartingPointError(f"the pre-trained weights have changed since {folder.path} was begun; choose --out")
+    if begun.get("source_sha256") != recorded["source_sha256"]:
+        raise DataError(
+            f"the pictures in {plan.settings.source} have changed since {folder.path} was begun; choose --out"
+        )
     before, now = begun.get("versions", {}), versions()
     other = [f"{name} {before.get(name)} then, {now[name]} now" for name in now if before.get(name) != now[name]]
     return [f"versions   {', '.join(other)}: the result may differ in its last digits"] if other else []

@@ -15,6 +15,7 @@ from holdfast.data.loader import last_batch_note
 from holdfast.data.walk import UNSPLIT, Tree, read_tree
 from holdfast.models.build import Built, build
 from holdfast.train.settings import Settings
+from holdfast.train.source import check_source, source_index
 
 if TYPE_CHECKING:
     from holdfast.data.examine import Progress
@@ -29,12 +30,14 @@ class Plan:
         methods: not bound yet.
         index: the scanned pictures, those that were decoded on the way included.
         built: the network at its starting point.
+        source: pictures of the classes it was pre-trained on, where a method trains on them too.
     """
 
     settings: Settings
     methods: Composition
     index: FolderIndex
     built: Built
+    source: FolderIndex | None = None
 
     @property
     def size(self) -> int:
@@ -86,6 +89,11 @@ class Plan:
         yield f"data       {index.root}: {len(index.classes)} classes, pictures: {counts}"
         for note in index.notes:
             yield f"           {note}"
+        if self.source is not None:
+            count = len(self.source.parts["train"])
+            yield f"source     {self.source.root}: {len(self.source.classes)} classes, pictures: {count}"
+        elif s.source is not None:
+            yield f"source     {s.source}: not read, for no method of {self.methods} trains on it"
         start = "nothing (random weights)" if built.source is None else f"{built.source.kind} {built.source.location}"
         yield f"network    {built.name} at {self.size} px, from {start}"
         for note in built.notes:
@@ -111,6 +119,7 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
         ModelError: the network cannot be used.
     """
     methods = compose(settings.method)
+    check_source(settings, methods.expression)
     files, _ = read_tree(Tree(settings.data))
     named = files["train"] if "train" in files else files.get(UNSPLIT, {})
     built = build(
@@ -134,7 +143,7 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
     )
     if len(index.classes) != built.head.out_features:
         raise DataError(f"{settings.data} changed while it was read: repeat the command")
-    plan = Plan(settings, methods, index, built)
+    plan = Plan(settings, methods, index, built, source_index(settings, methods.expression))
     if settings.early_stopping is not None and not plan.val_every:
         raise UsageError("early_stopping needs validation pictures and val_every >= 1")
     return plan

@@ -29,6 +29,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
     data: Path = _option(..., "folder of images: train/val/test with class folders, or class folders alone", "Data")
+    source: Path | None = _option(
+        None,
+        "folder of pictures of the pre-trained network's classes, for methods that train on them too",
+        "Data",
+    )
     image_size: int | None = _option(None, "side of the input in pixels; none takes the network's own", "Data", ge=8)
     samples_per_class: int | None = _option(None, "training pictures to use of each class; none: all", "Data", ge=1)
     val_fraction: float = _option(0.2, "share held out for validation where there is no val folder", "Data", ge=0, lt=1)
@@ -91,7 +96,7 @@ class Settings(BaseModel):
             return "none" if value is None else value
         return None if isinstance(value, str) and value.lower() == "none" else value
 
-    @field_validator("data", "weights", "cache_dir", "out")
+    @field_validator("data", "source", "weights", "cache_dir", "out")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -31,6 +31,7 @@ from holdfast.train.progress import Shown
 from holdfast.train.quiet import quiet
 from holdfast.train.result import Result
 from holdfast.train.run_folder import RunFolder, write_json, write_text
+from holdfast.train.source import Source
 from holdfast.train.versions import versions
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -50,14 +51,19 @@ class Run:
         self.plan, self.folder, self.console = plan, folder, console
         # brackets in paths and names are no markup
         self._say = functools.partial(console.print, soft_wrap=True, highlight=False, markup=False)
-        self.methods = HoldfastCallback(
-            plan.methods,
-            head=plan.built.head.head,
-            source_head=plan.built.source_head,
-            seed=s.seed,
-            total_steps=plan.total_steps,
-            steps_per_epoch=plan.steps_per_epoch,
-        )
+        cache_dir = s.cache_dir or folder.path / "cache"
+        self.source: Source | None = None
+        if plan.source is not None:
+            self.source = Source(plan.source, plan.built.preprocessing, s, cache_dir, self._described)
+        self.prepared_with: dict[str, Any] = {
+            "head": plan.built.head.head,
+            "source_head": plan.built.source_head,
+            "streams": {} if self.source is None else {"source": self.source.stream},
+            "seed": s.seed,
+            "total_steps": plan.total_steps,
+            "steps_per_epoch": plan.steps_per_epoch,
+        }
+        self.methods = HoldfastCallback(plan.methods, **self.prepared_with)
         self.history = History(folder, seed=s.seed, patience=s.early_stopping)
         self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
         if s.bn == "frozen":
@@ -132,9 +138,16 @@ class Run:
             if self.history.stopped or len(self.history.rows) >= self.plan.settings.epochs:
                 self._restore(checkpoint)
                 return trainer
+        if self.source is not None:
+            self.source.open()
         pictures = Pictures(self.plan, self.folder.path / "cache", epoch=len(self.history.rows))
         trainer.fit(self.module, datamodule=pictures, ckpt_path=None if checkpoint is None else str(self.folder.last))
         return trainer
+
+    def _described(self, done: int, total: int) -> None:
+        """Tell of a look at all source pictures, ten times."""
+        if done * 10 // total != (done - 1) * 10 // total:
+            self._say(f"source     {done} of {total} pictures described")
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """What training would have left, from its final checkpoint."""
@@ -149,15 +162,7 @@ class Run:
         plan.methods.on_fit_end(network)
 
     def _prepare(self) -> None:
-        plan = self.plan
-        plan.methods.prepare(
-            self.module.model,
-            plan.built.head.head,
-            source_head=plan.built.source_head,
-            total_steps=plan.total_steps,
-            steps_per_epoch=plan.steps_per_epoch,
-            seed=plan.settings.seed,
-        )
+        self.plan.methods.prepare(self.module.model, **self.prepared_with)
 
     def finish(self, device: torch.device, began: float) -> dict[str, Any]:
         """Measure the kept weights, once, and write everything that the run leaves."""
