@@ -30,6 +30,7 @@ TEXTS = (
     "joint_train(lam=0.7)",
     "co_tuning(lam=0.7)",
     "know_dist(lam=0.05)",
+    "bi_tuning(lam=0.5, projection=3, K=4)",
 )
 STEPS = 8
 
