@@ -90,8 +90,8 @@ class BiTuning(Method):
         classes = state.located.out_features
         return (
             f"{self.lam:g} × contrastive losses of rep, projected to {self.projection} by a layer that trains along, "
-            f"and of the classifier{rows}; batch means; {self.K} keys for each of {classes} classes, from a copy of the "
-            f"network that follows with momentum {self.momentum:g}"
+            f"and of the classifier{rows}; batch means; {self.K} keys for each of {classes} classes, from a copy of "
+            f"the network that follows with momentum {self.momentum:g}"
         )
 
     def penalty(self, step: Step, state: State) -> Tensor | None:
