@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.core.method import Method, State
     from holdfast.core.streams import Stream
     from holdfast.methods.dtnh import DTNH
+    from holdfast.methods.freeze import Freeze
     from holdfast.methods.joint_train import JointTrain
     from holdfast.methods.know_dist import KnowDist
     from holdfast.methods.l2 import L2
@@ -46,6 +47,7 @@ _HOMES = {
     "Method": "core.method",
     "State": "core.method",
     "DTNH": "methods.dtnh",
+    "Freeze": "methods.freeze",
     "JointTrain": "methods.joint_train",
     "L2": "methods.l2",
     "L2SP": "methods.l2_sp",
@@ -66,6 +68,7 @@ __all__ = [
     "Composition",
     "ConflictError",
     "DataError",
+    "Freeze",
     "HoldfastError",
     "JointTrain",
     "KnowDist",

@@ -21,6 +21,7 @@ TEXTS = (
     "dropout(p=0.3)",
     "drop_connect(p=0.3)",
     "conv_dropout(p=0.3, after='stage1,stage2')",
+    "freeze",
     "lp_ft",
     "lwf",
     "fnp(lam=0.3)",

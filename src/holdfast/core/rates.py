@@ -96,8 +96,10 @@ class Rates:
     def _check(self, optimizer: Optimizer) -> None:
         """The optimiser must leave to the methods what they own."""
         roles = {self._role(group) for group in optimizer.param_groups}
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        training = {_part(r) for key, r in self._by_id.items() if r.param.requires_grad or key in held}
         for role, owner in self._owners.items():
-            if role not in roles:
+            if role in training and role not in roles:
                 raise ConflictError(
                     f"{owner} schedules the {role}'s learning rate, but the optimiser has no parameter group of the "
                     f"{role} alone: build it from methods.param_groups(model, lr=...)"
@@ -110,6 +112,10 @@ class Rates:
                     f"{self._decayed[owned[0]]} replaces weight decay on {owned[0]}, but the optimiser's group has "
                     f"weight_decay={group['weight_decay']}: set it to 0 there, or use methods.param_groups(...)"
                 )
+
+
+def _part(ref: ParamRef) -> str:
+    return "head" if ref.is_head else "body"
 
 
 def _initial(group: dict[str, Any]) -> Any:
