@@ -2,6 +2,7 @@
 
 import copy
 import gc
+from functools import partial
 
 import pytest
 import torch
@@ -159,3 +160,20 @@ def test_a_run_may_be_collected_in_the_middle_of_anothers_step(monkeypatch):
     del dropped
     loop.train(1)
     assert loop.methods.clock.step == 2
+
+
+def test_the_rate_of_the_last_step_is_each_parameters_own():
+    """As methods had it, before a scheduler moves it on; 0 for what the step left alone."""
+    halved = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    loop = Loop("rifle(periods=2)+l1_sp", schedule=halved)
+    rates = next(m.state.rates for m in loop.methods._walk() if m.key == "l1_sp")
+    assert rates.of(loop.model.embed.weight) == 0
+    for t, head in enumerate((HEAD_LR, HEAD_LR * (1 + 2**-0.5) / 2)):
+        loop.train(1)
+        assert rates.of(loop.model.embed.weight) == LR * 0.5**t
+        assert rates.of(loop.model.head.weight) == pytest.approx(head)
+    loop.accumulate([loop.batches[0]])
+    loop.model.embed.weight.grad = None
+    loop.finish()
+    assert rates.of(loop.model.embed.weight) == 0
+    assert rates.of(torch.zeros(1)) == 0

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from holdfast.core.closed_form import ClosedForm
+from holdfast.core.closed_form import ClosedForm, chunks
+from holdfast.core.information import Information
 from holdfast.core.method import State
 from holdfast.core.start import StartingPoint
 from holdfast.core.types import ParamRef, trainable
-from holdfast.functional.params import differences, squared_distances
+from holdfast.functional.params import differences, squared_distances, weighted_squares
+
+REPLACES = "; a sum over parameters, replaces their weight decay"
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,19 @@ class Pull:
 
 @dataclass
 class AnchoredState(State):
-    """Parameters of the body and of the head that are pulled, and the starting point that all methods share."""
+    """Parameters of the body and of the head that are pulled, and the starting point that all methods share.
+
+    ``information`` weighs the body's entries, where the method does so.
+    """
 
     body: list[ParamRef]
     head: list[ParamRef]
     start: StartingPoint
+    information: Information | None = None
 
     def state_dict(self) -> dict[str, object]:
-        """Nothing: ``bind`` finds the parameters again, and the composition saves the starting point."""
-        return {}
+        """What weighs, if anything: ``bind`` finds the parameters again, the composition saves the starting point."""
+        return {} if self.information is None else {"information": self.information.state_dict()}
 
     def names(self) -> list[str]:
         """Names of all that are pulled."""
@@ -45,12 +52,15 @@ def in_words(pulls: Sequence[Pull], include: str, *, squared: bool = True) -> st
     """Pulls as formulas with the parameters they act on, for ``describe``."""
     terms = []
     for name, pull in zip(("body", "head"), pulls, strict=True):
-        count = sum(r.param.numel() for r in pull.refs)
         distance = ("‖w − w⁰‖" if pull.to_start else "‖w‖") + ("²" if squared else " per tensor")
-        terms.append(
-            f"{pull.strength:g}·{distance} on the {name}: {len(pull.refs)} tensors, {count} numbers ({include})"
-        )
-    return "; ".join(terms) + "; a sum over parameters, replaces their weight decay"
+        terms.append(f"{pull.strength:g}·{distance} {counted(name, pull.refs, include)}")
+    return "; ".join(terms) + REPLACES
+
+
+def counted(name: str, refs: Sequence[ParamRef], include: str) -> str:
+    """What a term acts on, with its tensors and numbers counted."""
+    count = sum(r.param.numel() for r in refs)
+    return f"on the {name}: {len(refs)} tensors, {count} numbers ({include})"
 
 
 class Anchored(ClosedForm):
@@ -97,3 +107,38 @@ class Anchored(ClosedForm):
                 result, [torch.where(n > 0, c / n, torch.zeros_like(n)) for c, n in zip(strengths, norms, strict=True)]
             )
             return result
+
+
+class Weighted(ClosedForm):
+    r"""The body's pull with a weight for each entry, :math:`c\sum_jF_j(w_j - w_j^0)^2`.
+
+    Only parameters that require a gradient now take part.
+
+    Args:
+        strength: c.
+        state: whose ``information`` gives F.
+    """
+
+    def __init__(self, strength: float, state: AnchoredState) -> None:
+        refs = list(trainable(state.body))
+        super().__init__([r.param for r in refs])
+        assert state.information is not None
+        self._anchors, self._weights = state.start.of(refs), state.information.of(refs)
+        self._strength = strength
+
+    def value(self) -> Tensor:
+        """The penalty, a scalar."""
+        with torch.no_grad():
+            parts = [weighted_squares(*self._at(part)) for part in chunks(self.params)]
+            return self._strength * torch.cat(parts).sum()
+
+    def grads(self, part: slice) -> list[Tensor]:
+        r""":math:`2cF(w - w^0)`."""
+        with torch.no_grad():
+            result, weights = self._at(part)
+            torch._foreach_mul_(result, weights)
+            torch._foreach_mul_(result, 2 * self._strength)
+            return result
+
+    def _at(self, part: slice) -> tuple[list[Tensor], list[Tensor]]:
+        return differences(self.params[part], self._anchors[part]), self._weights[part]

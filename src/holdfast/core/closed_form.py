@@ -41,6 +41,33 @@ class ClosedForm(ABC):
         return result
 
 
+class Joined(ClosedForm):
+    """The sum of closed forms that share no parameter.
+
+    Args:
+        forms: those without parameters are left out.
+    """
+
+    def __init__(self, forms: Sequence[ClosedForm]) -> None:
+        self._forms = [form for form in forms if form.params]
+        super().__init__([p for form in self._forms for p in form.params])
+
+    def value(self) -> Tensor:
+        """The penalty, a scalar."""
+        return torch.stack([form.total for form in self._forms]).sum()
+
+    def grads(self, part: slice) -> list[Tensor]:
+        """Each form's gradient on its own parameters."""
+        begin, end, _ = part.indices(len(self.params))
+        result: list[Tensor] = []
+        for form in self._forms:
+            size = len(form.params)
+            if (first := max(begin, 0)) < (last := min(end, size)):
+                result += form.grads(slice(first, last))
+            begin, end = begin - size, end - size
+        return result
+
+
 class _Value(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, form: ClosedForm, *params: Tensor) -> Tensor:

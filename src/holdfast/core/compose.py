@@ -115,13 +115,14 @@ class Composition:
         self._refs = parameter_refs(model, self.located.head)
         self._start, self._teacher, self._calibrated = StartingPoint(), None, False
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
-        self._bind(Context(self.located, self._refs, self._start, self.clock, source_head, streams or {}))
+        ctx = Context(self.located, self._refs, self._start, self.clock, source_head, streams or {})
+        self._bind(ctx)
         self._install_taps(model, self.located, teacher_dtype)
         owners = hooks.rate_owners(self._walk())
         self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
         self._handles.append(self._sleep)
         factors = functools.partial(hooks.rate_factors, list(self._walk()), self.clock)
-        self._rates = Rates(self._refs, owners, self._decayed, factors, self._sleep.drop_gradients)
+        self._rates = Rates(self._refs, owners, self._decayed, factors, self._sleep.drop_gradients, ctx.rates)
         return model
 
     def _bind(self, ctx: Context) -> None:

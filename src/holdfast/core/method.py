@@ -136,6 +136,11 @@ class Method(ABC):
         return type(self).combine_grads is not Method.combine_grads
 
     @property
+    def proximal(self) -> bool:
+        """Whether part of the penalty is a step of its own after the optimiser's, which no gradient rule sees."""
+        return False
+
+    @property
     def puts_to_sleep(self) -> bool:
         """Whether some parameters do not train at some time."""
         return type(self).asleep is not Method.asleep

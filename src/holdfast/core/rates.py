@@ -15,6 +15,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from holdfast.core.errors import ConflictError
 from holdfast.core.groups import GIVEN
+from holdfast.core.taken import TakenRates
 from holdfast.core.types import ParamRef
 
 Factors = Callable[[], dict[str, float]]
@@ -29,6 +30,7 @@ class Rates:
         decayed: parameter name → text of the method whose penalty replaces weight decay there.
         factors: role → factor on the group's initial rate, for the step about to be taken.
         first: done before each step.
+        taken: told of the rates that each step was taken with.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Rates:
         decayed: dict[str, str],
         factors: Factors,
         first: Callable[[], None] = lambda: None,
+        taken: TakenRates | None = None,
     ) -> None:
         self._by_id = {id(r.param): r for r in refs}
         self._owners, self._decayed, self._factors, self._first = owners, decayed, factors, first
+        self._rates = TakenRates() if taken is None else taken
         self._taken = False
         self._saved: list[tuple[dict[str, Any], Any]] = []
         self._checked: weakref.WeakSet[Optimizer] = weakref.WeakSet()
@@ -83,8 +87,11 @@ class Rates:
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Give the host its rates back, and see whether the step was taken."""
+        mine = self._mine(optimizer)
+        if mine:
+            self._rates.note(optimizer)
         self._take_back()
-        if self._mine(optimizer):
+        if mine:
             # a fused optimiser is called even when its scaler found an overflow; it then does nothing
             found = getattr(optimizer, "found_inf", None)
             self._taken = self._taken or found is None or not bool(found.item())

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from holdfast.core.errors import ModelError, UsageError
 from holdfast.core.streams import Reader, Stream
+from holdfast.core.taken import TakenRates
 from holdfast.functional.noise import generator
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Context:
     clock: Clock
     source: nn.Module | None = None
     streams: Mapping[str, Stream] = field(default_factory=dict)
+    rates: TakenRates = field(default_factory=TakenRates)
 
     def source_head(self, asks: object) -> nn.Module:
         """A copy of the pre-trained network's own head, on the device and of the type of the new one.

@@ -28,6 +28,11 @@ def differences(params: Sequence[Tensor], anchors: Sequence[Tensor | None]) -> l
     return [p.clone() if a is None else p - a for p, a in zip(params, anchors, strict=True)]
 
 
+def weighted_squares(d: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    r""":math:`\sum_jF_jd_j^2` for each tensor, stacked: (n,)."""
+    return torch.stack([(x * f).mul_(x).sum() for x, f in zip(d, weights, strict=True)])
+
+
 def _squared_norm(d: Tensor) -> Tensor:
     flat = d.detach().reshape(-1)
     return torch.dot(flat, flat)

@@ -77,6 +77,11 @@ class DTNH(Method):
                 raise ConflictError(
                     f"dtnh projects the gradient of penalties, and {method} is none: write it beside dtnh(...) with +"
                 )
+            if method.proximal:
+                raise ConflictError(
+                    f"dtnh projects gradients, and the proximal part of {method} is none: write it beside "
+                    "dtnh(...) with +, or wrap its smoothed form"
+                )
 
     @property
     def children(self) -> tuple[Method, ...]:

@@ -1,0 +1,53 @@
+"""Reading safetensors files with torch alone: eight bytes of length, a header in JSON, then the numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from holdfast.core.errors import DataError, UsageError
+
+_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_LONGEST = 100_000_000  # bytes of a header, as in the format's own reader
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file by name, and the notes in its header.
+
+    Args:
+        path: the file; its tensors are floating-point numbers.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is damaged or something else.
+    """
+    if not path.is_file():
+        raise UsageError(f"no file at {path}; expected safetensors")
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(_LONGEST, size - 8):
+                raise ValueError(f"a header of {length} bytes in a file of {size}")
+            header = json.loads(file.read(length))
+            numbers = bytearray(size - 8 - length)
+            file.readinto(numbers)
+        notes = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
+        return {str(name): _tensor(numbers, entry) for name, entry in header.items()}, notes
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is no complete safetensors file ({error}); make it anew") from error
+
+
+def _tensor(numbers: bytearray, entry: dict[str, Any]) -> Tensor:
+    dtype, shape = _TYPES[entry["dtype"]], [int(n) for n in entry["shape"]]
+    begin, end = (int(n) for n in entry["data_offsets"])
+    count = torch.Size(shape).numel()
+    if min(shape, default=0) < 0 or not 0 <= begin <= end <= len(numbers) or end - begin != count * dtype.itemsize:
+        raise ValueError(f"bytes {begin} to {end} of {len(numbers)} for shape {tuple(shape)}")
+    if not count:
+        return torch.empty(shape, dtype=dtype)
+    return torch.frombuffer(numbers, dtype=dtype, count=count, offset=begin).reshape(shape)

@@ -1,0 +1,82 @@
+"""Reading safetensors by hand gives what its own library gives, and refuses what is none."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from holdfast.core.errors import DataError, UsageError
+from holdfast.core.tensorfile import read_tensors
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "t.safetensors"
+    tensors = {
+        "a": torch.arange(6, dtype=torch.float32).view(2, 3),
+        "b.c": torch.randn(4, 1, 2, dtype=torch.float64),
+        "h": torch.randn(5).half(),
+        "l": torch.randn(3).bfloat16(),
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+    }
+    save_file(tensors, path, metadata={"made": "here"})
+    return path, tensors
+
+
+def test_every_tensor_and_note_comes_back(file):
+    path, tensors = file
+    found, notes = read_tensors(path)
+    assert notes == {"made": "here"}
+    assert found.keys() == tensors.keys()
+    for name, value in tensors.items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value)
+    found["a"] += 1  # memory of its own
+
+
+def rewritten(path, change):
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h["a"].update(dtype="I64"),
+        lambda h: h["a"].update(shape=[2, 4]),
+        lambda h: h["a"].update(shape=[-2, -3]),
+        lambda h: h["a"].update(data_offsets=[0, 1 << 40]),
+        lambda h: h["a"].update(data_offsets=[-24, 0]),
+        lambda h: h["a"].pop("shape"),
+        lambda h: h.update(a=7),
+    ],
+)
+def test_a_header_that_lies_is_refused(file, change):
+    rewritten(file[0], change)
+    with pytest.raises(DataError, match="no complete safetensors file"):
+        read_tensors(file[0])
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]", b"not tensors at all"])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="no complete safetensors file"):
+        read_tensors(path)
+
+
+def test_a_cut_file_is_refused(file):
+    file[0].write_bytes(file[0].read_bytes()[:-3])
+    with pytest.raises(DataError):
+        read_tensors(file[0])
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"no file at .*gone\.safetensors"):
+        read_tensors(tmp_path / "gone.safetensors")
