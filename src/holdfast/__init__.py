@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     )
     from holdfast.core.method import Method, State
     from holdfast.core.streams import Stream
+    from holdfast.methods.attention_transfer import AttentionTransfer
     from holdfast.methods.dtnh import DTNH
     from holdfast.methods.freeze import Freeze
+    from holdfast.methods.fsp import FSP
     from holdfast.methods.joint_train import JointTrain
     from holdfast.methods.know_dist import KnowDist
     from holdfast.methods.l2 import L2
@@ -56,15 +58,19 @@ _HOMES = {
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
     "KnowDist": "methods.know_dist",
+    "AttentionTransfer": "methods.attention_transfer",
+    "FSP": "methods.fsp",
     "fit": "train.fit",
 }
 
 __all__ = [
     "DTNH",
+    "FSP",
     "L2",
     "L2SP",
     "LPFT",
     "RIFLE",
+    "AttentionTransfer",
     "Composition",
     "ConflictError",
     "DataError",

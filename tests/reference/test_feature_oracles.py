@@ -127,7 +127,7 @@ def test_attention_transfer_ignores_scale():
     cosines = torch.cosine_similarity((a**2).sum(1).flatten(1), (b**2).sum(1).flatten(1))
     torch.testing.assert_close(value, 0.5 * torch.sqrt(2 - 2 * cosines).mean())
     code = attention_transfer.omega([a], [b], preset="code")
-    torch.testing.assert_close(code, 0.5 * ((2 - 2 * cosines) / 16).mean())
+    torch.testing.assert_close(code, ((2 - 2 * cosines) / 16).mean())
 
 
 def test_fsp_gram_matrix():

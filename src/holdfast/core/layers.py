@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -12,8 +13,9 @@ from torch.nn.modules.conv import _ConvNd
 
 from holdfast.core.errors import UsageError
 from holdfast.core.locate import Located, traced
-from holdfast.core.method import State
+from holdfast.core.method import Method, State
 from holdfast.core.stages import stages
+from holdfast.core.types import Context, Step
 
 STAGES = "stages"
 _ASIDE = {"downsample", "shortcut", "se"}  # the other branch of a block, and squeeze-and-excitation
@@ -47,6 +49,33 @@ class LayersState(State):
     """The layers that a method compares, in the network's order."""
 
     layers: Sequence[Layer] = field(default=(), kw_only=True)
+
+
+class ComparesLayers(Method):
+    """A method that compares layers with those of the frozen starting point.
+
+    Each has a hyper-parameter ``layers`` of its own, which ``compared`` reads.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    inside: ClassVar[bool] = False
+
+    layers: str
+
+    def bind(self, model: nn.Module, ctx: Context) -> LayersState:
+        """Find the layers."""
+        return LayersState(layers=compared(model, ctx.located, self.layers, self, inside=self.inside))
+
+    def tap_names(self, state: State) -> list[str]:
+        """The layers."""
+        assert isinstance(state, LayersState)
+        return [layer.path for layer in state.layers]
+
+    def both(self, step: Step, state: State) -> Iterator[tuple[Layer, Tensor, Tensor]]:
+        """Each layer with its features in the network and in the starting point: (B, ...) both."""
+        assert isinstance(state, LayersState)
+        for layer in state.layers:
+            yield layer, step.features(layer.path), step.teacher(layer.path)
 
 
 def compared(model: nn.Module, located: Located, layers: str, asks: object, *, inside: bool = False) -> list[Layer]:

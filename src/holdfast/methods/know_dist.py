@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from holdfast.core.layers import STAGES, Layer, LayersState, compared
-from holdfast.core.method import Method, State, hyper
+from holdfast.core.layers import STAGES, ComparesLayers, Layer
+from holdfast.core.method import State, hyper
 from holdfast.core.registry import register
-from holdfast.core.types import Context, Step
+from holdfast.core.types import Step
 from holdfast.functional.maps import squared_distance
 
 
 @register
 @dataclass(frozen=True)
-class KnowDist(Method):
+class KnowDist(ComparesLayers):
     r"""Pulls feature maps to those of the frozen starting point for the same images.
 
     .. math:: \Omega = \frac\lambda n \sum_{i=1}^n \sum_j \|F_j(w, x_i) - F_j(w^0, x_i)\|^2
@@ -33,7 +33,6 @@ class KnowDist(Method):
     """
 
     stem: ClassVar[str] = "know_dist"
-    needs_teacher: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, object]]] = {
         "tllib": {"reduction": "sum", "half": True},
         "renofeation": {"reduction": "mean"},
@@ -57,15 +56,6 @@ class KnowDist(Method):
         """λ = 0."""
         return replace(self, lam=0.0)
 
-    def bind(self, model: nn.Module, ctx: Context) -> LayersState:
-        """Find the layers."""
-        return LayersState(layers=compared(model, ctx.located, self.layers, self))
-
-    def tap_names(self, state: State) -> list[str]:
-        """The layers."""
-        assert isinstance(state, LayersState)
-        return [layer.path for layer in state.layers]
-
     def describe(self, state: State) -> str:
         """The distance and where it is taken."""
         over = {"batch": "mean over the batch, sum over each map", "sum": "sum over the batch and each map"}
@@ -78,14 +68,11 @@ class KnowDist(Method):
 
     def penalty(self, step: Step, state: State) -> Tensor | None:
         """The weighted sum over the layers; None at zero strength."""
-        assert isinstance(state, LayersState)
         if self.lam == 0:
             return None
         total = step.task_loss.new_zeros(())
-        for layer in state.layers:
-            F = step.features(layer.path)
-            distance = squared_distance(F, step.teacher(layer.path))
-            total = total + self.lam * self._scale(layer, F) * distance
+        for layer, F, F0 in self.both(step, state):
+            total = total + self.lam * self._scale(layer, F) * squared_distance(F, F0)
         return total
 
     def _scale(self, layer: Layer, F: Tensor) -> float:
