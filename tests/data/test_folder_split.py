@@ -137,3 +137,24 @@ def test_interrupted_write_leaves_the_old_file(make_folder: MakeFolder, tmp_path
         save_split(scan(index.root, seed=3), tmp_path / "split.json")
     assert (tmp_path / "split.json").read_bytes() == before
     assert not list(tmp_path.glob(".split*"))
+
+
+def test_validation_within_the_pictures_in_use(make_folder: MakeFolder) -> None:
+    root = make_folder({"train/cat": 10, "train/dog": 10, "val/cat": 3, "val/dog": 3, "test/cat": 2, "test/dog": 2})
+    whole = scan(root, samples_per_class=5, seed=3)
+    within = scan(root, samples_per_class=5, seed=3, val_within=True, val_fraction=0.4)
+    assert {part: len(samples) for part, samples in within.parts.items()} == {"train": 6, "val": 4, "test": 4}
+    assert {*within.parts["train"], *within.parts["val"]} == set(whole.parts["train"])
+    assert within.parts["test"] == whole.parts["test"]
+    assert any("of the training pictures in use held out as val (seed 3)" in note for note in within.notes)
+
+
+def test_one_test_part_for_many_subsets(make_folder: MakeFolder) -> None:
+    root = make_folder({"cat": 20, "dog": 20})
+    first, second = (scan(root, seed=seed, split_seed=0, samples_per_class=5) for seed in (1, 2))
+    assert first.parts["test"] == second.parts["test"] == scan(root, seed=0).parts["test"]
+    assert first.parts["train"] != second.parts["train"]
+    assert scan(root, seed=1).parts["test"] != first.parts["test"]
+    chosen_on = scan(root, seed=1000, split_seed=0, val_within=True)
+    assert chosen_on.parts["test"] == scan(root, seed=5, split_seed=0, val_within=True).parts["test"]
+    assert not {*chosen_on.parts["train"], *chosen_on.parts["val"]} & set(chosen_on.parts["test"])

@@ -19,8 +19,8 @@ import typer
 from holdfast import __version__
 from holdfast.cli.failures import StoppedError, in_one_line
 
-VERBS = ("train", "evaluate", "predict", "export", "methods", "demo")
-"""Each is a function of this name in the module of this name."""
+VERBS = ("train", "evaluate", "predict", "export", "methods", "datasets", "bench", "demo")
+"""Each is a function of this name in the module of this name, or an app of several."""
 
 INTERRUPTED = 130
 
@@ -30,8 +30,21 @@ def make_app(verbs: tuple[str, ...] = VERBS) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.callback()(_common)
     for verb in verbs:
-        app.command(verb)(_stoppable(getattr(importlib.import_module(f"holdfast.cli.{verb}"), verb)))
+        found = getattr(importlib.import_module(f"holdfast.cli.{verb}"), verb)
+        if isinstance(found, typer.Typer):
+            app.add_typer(_stoppable_app(found), name=verb)
+        else:
+            app.command(verb)(_stoppable(found))
     return app
+
+
+def _stoppable_app(app: typer.Typer) -> typer.Typer:
+    """An app whose commands are stoppable."""
+    made = typer.Typer(help=app.info.help)
+    for command in app.registered_commands:
+        assert command.callback is not None
+        made.command(command.name)(_stoppable(command.callback))
+    return made
 
 
 def _stoppable(verb: Callable[..., None]) -> Callable[..., None]:

@@ -62,22 +62,28 @@ def hold_out(
     return drawn, rest
 
 
-def nested_subset(by_class: ByClass, per_class: int, *, seed: int) -> dict[str, list[Sample]]:
-    """Take the same number of samples of each class; a smaller number's subset lies within a larger one's.
+def nested_subset(by_class: ByClass, count: int | Mapping[str, int], *, seed: int) -> dict[str, list[Sample]]:
+    """Take so many samples of each class; a smaller number's subset lies within a larger one's.
 
     Copies of a picture come last.
 
+    Args:
+        by_class: samples by class name.
+        count: the same number for all classes, or one for each.
+        seed: another seed draws another subset.
+
     Raises:
-        UsageError: ``per_class`` is below one.
+        UsageError: a number is below one.
         DataError: a class has fewer samples.
     """
-    if per_class < 1:
-        raise UsageError(f"expected samples_per_class of at least 1, found {per_class}")
+    counts = dict.fromkeys(by_class, count) if isinstance(count, int) else count
+    if min(counts.values()) < 1:
+        raise UsageError(f"expected samples_per_class of at least 1, found {min(counts.values())}")
     chosen: dict[str, list[Sample]] = {}
     for name, samples in by_class.items():
-        if len(samples) < per_class:
+        if len(samples) < counts[name]:
             raise DataError(
-                f"class {name!r} has {len(samples)} training picture(s), fewer than samples_per_class={per_class}; "
+                f"class {name!r} has {len(samples)} training picture(s), fewer than samples_per_class={counts[name]}; "
                 "ask for fewer or add pictures"
             )
         seen: dict[str, int] = {}
@@ -86,7 +92,7 @@ def nested_subset(by_class: ByClass, per_class: int, *, seed: int) -> dict[str, 
             copy = seen.get(sample.digest, 0)
             seen[sample.digest] = copy + 1
             ranked.append((copy, _rank("subset", seed, name, sample.digest), sample))
-        chosen[name] = [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])[:per_class]]
+        chosen[name] = [sample for *_, sample in sorted(ranked, key=lambda entry: entry[:2])[: counts[name]]]
     return chosen
 
 

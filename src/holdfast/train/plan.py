@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from holdfast.core.compose import Composition, compose
 from holdfast.core.errors import DataError, UsageError
 from holdfast.data.augment import eval_side
-from holdfast.data.folder import scan
 from holdfast.data.index import PARTS, FolderIndex
 from holdfast.data.loader import last_batch_note
-from holdfast.data.walk import UNSPLIT, Tree, read_tree
+from holdfast.data.source import find_pictures
 from holdfast.models.build import Built, build
 from holdfast.train.settings import Settings
 from holdfast.train.source import check_source, source_index
@@ -107,7 +106,8 @@ class Plan:
         batch += f" × {s.accumulate} accumulated" if s.accumulate > 1 else ""
         yield f"steps      {s.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
         kept = "of the best validation accuracy" if self.keeps_best else "of the last epoch"
-        yield f"keeps      the weights {kept}; the test part is used once, at the end"
+        used = "used once, at the end" if s.measure_test else "left alone"
+        yield f"keeps      the weights {kept}; the test part is {used}"
 
 
 def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
@@ -120,23 +120,26 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
     """
     methods = compose(settings.method)
     check_source(settings, methods.expression)
-    files, _ = read_tree(Tree(settings.data))
-    named = files["train"] if "train" in files else files.get(UNSPLIT, {})
+    pictures = find_pictures(
+        settings.data,
+        settings.data_root,
+        seed=settings.seed,
+        val_fraction=settings.val_fraction,
+        test_fraction=settings.test_fraction,
+        samples_per_class=settings.samples_per_class,
+        split_seed=settings.split_seed,
+        val_within=settings.val_within,
+    )
     built = build(
         settings.model,
-        max(1, len(named)),
+        max(1, pictures.classes),
         weights=settings.weights,
         pretrained=settings.pretrained,
         image_size=settings.image_size,
         drop_rate=settings.drop_rate,
         seed=settings.seed,
     )
-    index = scan(
-        settings.data,
-        seed=settings.seed,
-        val_fraction=settings.val_fraction,
-        test_fraction=settings.test_fraction,
-        samples_per_class=settings.samples_per_class,
+    index = pictures.index(
         strict=settings.strict,
         side=None if settings.cache == "off" else eval_side(built.preprocessing.size, built.preprocessing.crop),
         progress=progress,

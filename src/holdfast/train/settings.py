@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from holdfast.core.errors import UsageError
 from holdfast.core.registry import nearest
+from holdfast.data.named.catalogue import is_named
 
 RECORDED = "recorded"
 """Key of settings.yaml under which facts stand that are not settings: versions, the resolved network."""
@@ -28,7 +29,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
-    data: Path = _option(..., "folder of images: train/val/test with class folders, or class folders alone", "Data")
+    data: str = _option(
+        ...,
+        "folder of images (train/val/test with class folders, or class folders alone), or a name of 'holdfast "
+        "datasets'; @15% or @5-per-class after it takes a portion",
+        "Data",
+    )
+    data_root: Path = _option(Path("data"), "folder of the data sets that have names", "Data", compared=False)
     source: Path | None = _option(
         None,
         "folder of pictures of the pre-trained network's classes, for methods that train on them too",
@@ -38,6 +45,11 @@ class Settings(BaseModel):
     samples_per_class: int | None = _option(None, "training pictures to use of each class; none: all", "Data", ge=1)
     val_fraction: float = _option(0.2, "share held out for validation where there is no val folder", "Data", ge=0, lt=1)
     test_fraction: float = _option(0.2, "share held out for testing where the data come unsplit", "Data", ge=0, lt=1)
+    split_seed: int | None = _option(None, "of the split alone; none: the seed", "Data", ge=0, lt=2**31)
+    val_within: bool = _option(
+        False, "hold validation out of the training pictures in use; a val folder is left alone", "Data"
+    )
+    measure_test: bool = _option(True, "use the test part at the end; no, while settings are being chosen", "Data")
     augment: bool = _option(True, "random crops and mirroring of training pictures", "Data")
     strict: bool = _option(False, "an unusable picture is an error instead of being skipped", "Data")
     cache: Literal["ram", "disk", "off"] = _option("ram", "where decoded pictures are kept", "Data", compared=False)
@@ -96,7 +108,14 @@ class Settings(BaseModel):
             return "none" if value is None else value
         return None if isinstance(value, str) and value.lower() == "none" else value
 
-    @field_validator("data", "source", "weights", "cache_dir", "out")
+    @field_validator("data", mode="before")
+    @classmethod
+    def _folder_or_name(cls, value: Any) -> Any:
+        if isinstance(value, str) and is_named(value):
+            return value
+        return str(Path(value).expanduser().absolute()) if isinstance(value, str | Path) else value
+
+    @field_validator("source", "weights", "data_root", "cache_dir", "out")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()
@@ -137,7 +156,7 @@ class Settings(BaseModel):
         if self.out is not None:
             return self.out
         key = hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()[:8]
-        words = [self.data.name, self.model.rpartition(":")[2], self.method, f"s{self.seed}"]
+        words = [Path(self.data).name, self.model.rpartition(":")[2], self.method, f"s{self.seed}"]
         name = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", word).strip("_")[:32] for word in words)
         return Path("runs").absolute() / f"{name}-{key}"
 

@@ -1,0 +1,1 @@
+"""The papers' data sets by name: facts, archives, official lists, splits."""
