@@ -98,9 +98,10 @@ def test_a_second_forward_within_a_penalty_draws_anew_and_leaves_the_next_batch_
     @dataclass(frozen=True)
     class Again(Method):
         stem = "again"
+        taps = ("",)
 
         def penalty(self, step, state):
-            return 0.1 * step.forward(torch.ones(3, 4)).sum()
+            return 0.1 * step.features_of("", torch.ones(3, 4)).sum()
 
     x = torch.ones(3, 4)
     net, alone = Notes(), Notes()

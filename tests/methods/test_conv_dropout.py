@@ -94,9 +94,11 @@ class Look(holdfast.Method):
 
 
 def test_a_network_without_a_convolution_is_refused_with_the_cure():
-    with pytest.raises(ModelError, match=r"TokenNet has no convolution: .* after='embed,stage1,stage2'"):
+    with pytest.raises(
+        ModelError, match=r"TokenNet has no convolution; .* at the top are 'embed', 'stage1', 'stage2', 'head'"
+    ):
         Loop("conv_dropout", token_net)
-    with pytest.raises(ModelError, match=r"ConvNet has no module 'stage9': name modules"):
+    with pytest.raises(ModelError, match=r"ConvNet has no module 'stage9'; name modules"):
         Loop("conv_dropout(after='stage1, stage9')", conv_net)
 
 

@@ -122,7 +122,7 @@ class Composition:
         self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
         self._handles.append(self._sleep)
         factors = functools.partial(hooks.rate_factors, list(self._walk()), self.clock)
-        self._rates = Rates(self._refs, owners, self._decayed, factors, self._sleep.drop_gradients, ctx.rates)
+        self._rates = Rates(self._extras.all(), owners, self._decayed, factors, self._sleep.drop_gradients, ctx.rates)
         return model
 
     def _bind(self, ctx: Context) -> None:

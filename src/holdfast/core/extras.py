@@ -43,6 +43,10 @@ class Extras:
         ]
         return [r for r in found if id(r.param) not in mine]
 
+    def all(self) -> list[ParamRef]:
+        """The network's parameters and theirs."""
+        return [*self._network, *self.refs()]
+
     def follow(self, device: torch.device) -> None:
         """Move them to where the loss is; the parameters stay the same objects."""
         for _, module in self._modules:
@@ -56,7 +60,7 @@ class Extras:
 
     def list_trained(self, task_loss: Tensor, step: Step) -> None:
         """Tell the step what trains: the network, these modules, and what else the task's graph leads to."""
-        named = [(r.param, r.name) for r in (*self._network, *self.refs())]
+        named = [(r.param, r.name) for r in self.all()]
         if self._foreign is None:  # a learned temperature, say
             known = {id(p) for p, _ in named}
             self._foreign = [p for p in leaves(task_loss) if id(p) not in known]

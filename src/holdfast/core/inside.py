@@ -24,7 +24,7 @@ from torch.utils.hooks import RemovableHandle
 
 from holdfast.core import world
 from holdfast.core.clock import Clock
-from holdfast.core.errors import ConflictError
+from holdfast.core.errors import ConflictError, ModelError
 from holdfast.core.member import Member
 from holdfast.core.method import State
 from holdfast.core.taps import Inert
@@ -37,6 +37,26 @@ class Places(State):
     """Where a method acts inside the network: module paths, found again by ``bind``."""
 
     paths: tuple[str, ...] = field(default=(), kw_only=True)
+
+
+def named(model: nn.Module, text: str, asks: object) -> list[str]:
+    """The module paths of a text that joins them by commas.
+
+    Raises:
+        ModelError: the network has no such module; names who asks and the paths to begin with.
+    """
+    paths = [path.strip() for path in text.split(",")]
+    modules = dict(model.named_modules())
+    for path in paths:
+        if path not in modules or not path:
+            raise ModelError(f"{asks}: {type(model).__name__} has no module {path!r}; {suggestion(model)}")
+    return paths
+
+
+def suggestion(model: nn.Module) -> str:
+    """Which paths a user may name, for messages."""
+    found = [f"'{name}'" for name, child in model.named_children() if any(True for _ in child.parameters())]
+    return f"name modules by their paths, joined by commas; those at the top are {', '.join(found)}"
 
 
 @dataclass(frozen=True)

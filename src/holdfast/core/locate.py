@@ -7,9 +7,8 @@ it is the representation. No table of architectures is needed; the network and t
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from holdfast.core import meta
 from holdfast.core.errors import ModelError
 
 _RESHAPES = frozenset({"flatten", "reshape", "view", "squeeze", "contiguous"})
-_SIDES = (224, 256, 299, 384, 96, 64, 48, 32, 28, 16, 8)
 
 
 @dataclass(frozen=True)
@@ -217,33 +216,22 @@ def _linear(model: nn.Module, path: str) -> nn.Linear:
 
 def traced(model: nn.Module) -> tuple[_Trace | None, str]:
     """Run the network on the meta device with the first input it accepts; (None, why) where it accepts none."""
-    reason = "it has no convolution and no linear layer to guess an input from"
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    for shape in _input_shapes(model):
-        trace = _Trace()
-        try:
-            with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
-                warnings.simplefilter("ignore")
-                twin = _on_meta(model).train()
-                for path, module in twin.named_modules():
-                    if path:
-                        module.register_forward_hook(trace.watcher(path))
-                with trace:
-                    output = twin(torch.empty(shape, device="meta", dtype=dtype))
-        except Exception as error:  # whatever the network raises for an input that is not its kind
-            reason = reason if reason.startswith("on ") else f"on {shape}: {type(error).__name__}: {error}"
-            continue
-        trace.logits = _logits(output)
-        return trace, ""
-    return None, reason
+    tries: list[_Trace] = []
 
+    @contextmanager
+    def watch(twin: nn.Module) -> Iterator[None]:
+        tries.append(_Trace())
+        for path, module in twin.named_modules():
+            if path:
+                module.register_forward_hook(tries[-1].watcher(path))
+        with torch.no_grad(), tries[-1]:
+            yield
 
-def _on_meta(model: nn.Module) -> nn.Module:
-    memo: dict[int, Any] = {}
-    for tensor in [*model.parameters(), *model.buffers()]:
-        empty = torch.empty_like(tensor, device="meta")
-        memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(model, memo)
+    output, reason = meta.run(model, watch)
+    if reason:
+        return None, reason
+    tries[-1].logits = _logits(output)
+    return tries[-1], ""
 
 
 def _logits(output: Any) -> Tensor:
@@ -258,30 +246,6 @@ def _logits(output: Any) -> Tensor:
         found = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ModelError(f"no classifier: the network returns {found}; expected logits, shape (batch, classes).")
     return output
-
-
-def _input_shapes(model: nn.Module) -> Iterator[tuple[int, ...]]:
-    first = next((m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))), None)
-    if isinstance(first, nn.Linear):
-        yield (2, first.in_features)
-    if first is not None:
-        widths = [m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)][:1]
-        for channels in dict.fromkeys([*widths, 3]):  # a network may fold pixels into channels before its first layer
-            for side in dict.fromkeys([*_declared_sides(model), *_SIDES]):
-                yield (2, channels, side, side)
-
-
-def _declared_sides(model: nn.Module) -> Iterator[int]:
-    declared: tuple[Any, ...] = (
-        getattr(getattr(model, "patch_embed", None), "img_size", None),  # timm's transformers
-        getattr(model, "image_size", None),  # torchvision's
-        getattr(getattr(model, "config", None), "image_size", None),  # Hugging Face's
-        (getattr(model, "pretrained_cfg", None) or {}).get("input_size"),
-    )
-    for size in declared:
-        side = size[-1] if isinstance(size, (tuple, list)) else size
-        if isinstance(side, int):
-            yield side
 
 
 def _without_trace(model: nn.Module, head: str | None, reason: str) -> Located:

@@ -44,3 +44,18 @@ def annealed(tau: float, period: float) -> float:
 def printed(tau: float, period: float) -> float:
     r""":math:`\frac12(\cos(2\pi\tau/P) + 1)`: 1 at both ends of a period, 0 in its middle (RIFLE, Algorithm 1)."""
     return 0.5 * (math.cos(2 * math.pi * tau / period) + 1)
+
+
+def triangular(tau: float, period: float, floor: float) -> float:
+    r""":math:`f + (1 - f)(1 - |2\tau/P - 1|)`: from f up to 1 in the middle of a period and back (Smith 2017)."""
+    return floor + (1 - floor) * (1 - abs(2 * tau / period - 1))
+
+
+def survival(blocks: int, last: float) -> list[float]:
+    r""":math:`p_l = 1 - \frac lL(1 - p_L)` for l = 1 … L: the probability to keep each of L residual branches.
+
+    Args:
+        blocks: L, at least 1.
+        last: :math:`p_L`.
+    """
+    return [1 - index / blocks * (1 - last) for index in range(1, blocks + 1)]

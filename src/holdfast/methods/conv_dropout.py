@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from holdfast.core.errors import ModelError
-from holdfast.core.inside import Around, Draw, Edit, Places
+from holdfast.core.inside import Around, Draw, Edit, Places, named, suggestion
 from holdfast.core.method import Method, State, hyper
 from holdfast.core.registry import register
 from holdfast.core.types import Context
@@ -50,18 +50,11 @@ class ConvDropout(Method):
 
     def bind(self, model: nn.Module, ctx: Context) -> Places:
         """Find the modules."""
-        modules = dict(model.named_modules())
         if self.after != "conv":
-            paths = [path.strip() for path in self.after.split(",")]
-        else:
-            paths = [path for path, module in modules.items() if isinstance(module, nn.modules.conv._ConvNd)]
-        missing = [path for path in paths if path not in modules]
-        if missing or not paths:
-            found = f"no module {missing[0]!r}" if missing else "no convolution"
-            raise ModelError(
-                f"{self}: {type(model).__name__} has {found}: name modules to drop after by their paths, such as "
-                f"after='{_example(modules, ctx.located.head)}'"
-            )
+            return Places(paths=tuple(named(model, self.after, self)))
+        paths = [path for path, module in model.named_modules() if isinstance(module, nn.modules.conv._ConvNd)]
+        if not paths:
+            raise ModelError(f"{self}: {type(model).__name__} has no convolution; {suggestion(model)}, as after='...'")
         return Places(paths=tuple(paths))
 
     def describe(self, state: State) -> str:
@@ -82,12 +75,3 @@ class ConvDropout(Method):
             raise ModelError(f"{self}: expected a tensor from each module, {type(module).__name__} gives {type(F)}")
         shape = F.shape if self.unit == "element" else (*F.shape[:2], *(1,) * (F.ndim - 2))
         return dropped(F, draw.per_sample(shape, 1 - self.p, F.device), self.p)
-
-
-def _example(modules: Mapping[str, nn.Module], head: str) -> str:
-    """The children of the network that have parameters, its head left out."""
-    return ",".join(
-        path
-        for path, module in modules.items()
-        if path and "." not in path and path != head.split(".")[0] and any(True for _ in module.parameters())
-    )
