@@ -20,7 +20,7 @@ def main() -> float:
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * len(loader))
     for epoch in range(EPOCHS):
         for x, y in loader:
-            x, y = methods.on_batch(x, y)  # needed only where a method transforms batches
+            x, y = methods.on_batch(x, y)  # needed only where a method changes batches or reads labels
             loss = methods.loss(F.cross_entropy(model(x), y))
             optimizer.zero_grad()
             loss.backward()

@@ -183,7 +183,7 @@ class Composition:
 
     # -- each step ---------------------------------------------------------------------------------------
     def on_batch(self, x: Tensor, y: Tensor, index: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The batch as the methods want it; needed only where one of them transforms batches."""
+        """The batch as the methods want it; needed only where one of them transforms batches or reads labels."""
         batch = Batch(x, y, index)
         for member in self._walk():
             batch = member.method.on_batch(batch, member.state)
