@@ -40,13 +40,14 @@ def fit(data: str | Path, **settings: Any) -> Result:
     return run(Settings.of(data=data, **settings))
 
 
-def run(settings: Settings, console: Console | None = None) -> Result:
-    """``fit`` from checked settings, telling a console what happens."""
+def run(settings: Settings, console: Console | None = None, *, report: bool = True) -> Result:
+    """``fit`` from checked settings, telling a console what happens; ``report`` writes the page about the run too."""
     console = console or Console(stderr=True, quiet=settings.progress == "off")
     folder = RunFolder(settings.folder())
     if folder.claim(settings) == "finished":
         console.print(f"finished already: {folder.path} (another folder with --out trains anew)", **PLAINLY)
-        _report(folder)
+        if report:
+            _report(folder)
         return Result.read(folder.path)
     with folder.lock() if leads() else nullcontext(), limited(settings.threads):
         from holdfast.train.plan import make_plan
@@ -60,7 +61,7 @@ def run(settings: Settings, console: Console | None = None) -> Result:
             for line in [*write_down(plan, folder), *plan.describe()]:
                 console.print(line, **PLAINLY)
         result = execute(plan, folder, console)
-    if leads():
+    if report and leads():
         _report(folder)
     return result
 

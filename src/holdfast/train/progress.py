@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from holdfast.train.duration import in_words
 from holdfast.train.history import History, Row
 from holdfast.train.plan import Plan
 
@@ -99,10 +100,3 @@ def in_a_line(row: Row, epochs: int) -> str:
     if "val.accuracy" in row:
         parts.append(f"val loss {row['val.nll']:.4f}, accuracy {100 * row['val.accuracy']:.1f} %")
     return ", ".join(parts)
-
-
-def in_words(seconds: float) -> str:
-    """A duration, to about two digits."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,117 @@
+"""What is left to do: trials first, then the final runs, seed after seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.bench.grid import Cell, Grid, Job, Scope
+from holdfast.bench.recipe import Recipe
+from holdfast.bench.sources import fingerprints
+from holdfast.bench.store import Store
+from holdfast.bench.tuning import Ask, Tuner
+from holdfast.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe's runs in a folder of results.
+
+    Attributes:
+        grid: cells and how runs are made of them.
+        tuner: trials and choices.
+        store: results so far.
+        missing: why cells that are asked for cannot be run here, by column.
+    """
+
+    grid: Grid
+    tuner: Tuner
+    store: Store
+    missing: dict[str, str]
+
+    def ready(self) -> Iterator[Job | Ask]:
+        """What can be done now and is not settled; what follows from open trials is not among it."""
+        for cell in self._tuned():
+            for trial in self.tuner.jobs(cell):
+                if isinstance(trial, Ask):
+                    yield trial
+                else:
+                    yield from (job for job in trial if not self.store.settled(job.name))
+        yield from (job for job in self.final() if not self.store.settled(job.name))
+
+    def final(self) -> Iterator[Job]:
+        """The final runs whose values are known, seed after seed over all cells."""
+        chosen = [(cell, self.tuner.chosen(cell)) for cell in self._cells()]
+        known = [(cell, found.values) for cell, found in chosen if found is not None and found.values is not None]
+        for seed in range(self.grid.seeds):
+            for cell, values in known:
+                yield self.grid.job("run", cell, values, seed)
+
+    def trials(self) -> Iterator[Job]:
+        """All runs of trials whose values are known."""
+        for cell in self._tuned():
+            for trial in self.tuner.jobs(cell):
+                yield from () if isinstance(trial, Ask) else trial
+
+    def unknown(self) -> int:
+        """Runs that are due, but whose values depend on open trials."""
+        tuning = self.grid.recipe.tuning
+        waiting = [cell for cell in self._cells() if self.tuner.chosen(cell) is None]
+        open_trials = sum(self._open_trials(cell) for cell in self._tuned())
+        return len(waiting) * self.grid.seeds + open_trials * (tuning.seeds if tuning else 0)
+
+    def _open_trials(self, cell: Cell) -> int:
+        """Trials of a cell whose values are not known; those of a row that builds on a failed one will never be."""
+        if self.tuner.chosen(cell) is not None:
+            return 0
+        known = sum(not isinstance(trial, Ask) for trial in self.tuner.jobs(cell))
+        return self.tuner.budget(cell) - known
+
+    def _cells(self) -> list[Cell]:
+        return [cell for cell in self.grid.cells if cell.column not in self.missing]
+
+    def _tuned(self) -> list[Cell]:
+        return [cell for cell in self.tuner.cells() if cell.column not in self.missing]
+
+
+def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
+    """What a recipe asks for here.
+
+    Args:
+        recipe: what is compared.
+        scope: which part of it, and where the data are.
+        out: folder of the results.
+        writes: note what the data and weights are, for later runners to be compared with.
+
+    Raises:
+        UsageError: nothing can be run, or data or weights are not what they were when the folder was begun.
+    """
+    store = Store(out)
+    found, absent = fingerprints(recipe, scope.root)
+    for place, fingerprint in found.items():
+        if writes or store.sources.get(place) is not None:
+            store.sources.note(place, fingerprint)
+    grid = Grid(recipe, scope, found)
+    reasons = {
+        cell.column: next((absent[place] for place in grid.places(cell) if place in absent), "") for cell in grid.cells
+    }
+    missing = {column: reason for column, reason in reasons.items() if reason}
+    if not grid.cells:
+        why = recipe.data_only or "no cell of the table is picked by --only, or none has a method"
+        raise UsageError(f"there is nothing to run: {why}")
+    if len(missing) == len(reasons):
+        raise UsageError(f"no column can be run here: {next(iter(missing.values()))}")
+    return Plan(grid, Tuner(grid, store), store, missing)
+
+
+def stored_plan(recipe: Recipe, scope: Scope, out: Path) -> Plan:
+    """What a folder holds of a recipe, without the data: columns that were never begun are missing."""
+    store = Store(out)
+    grid = Grid(recipe, scope, store.sources)
+    missing = {
+        cell.column: "not begun"
+        for cell in grid.cells
+        if any(store.sources.get(place) is None for place in grid.places(cell))
+    }
+    return Plan(grid, Tuner(grid, store), store, missing)
