@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from holdfast.methods.lwf import LwF
     from holdfast.methods.ptr import PtR
     from holdfast.methods.rifle import RIFLE
+    from holdfast.methods.wise_ft import WiSEFT
     from holdfast.train.fit import fit
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ _HOMES = {
     "LwF": "methods.lwf",
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
+    "WiSEFT": "methods.wise_ft",
     "KnowDist": "methods.know_dist",
     "AttentionTransfer": "methods.attention_transfer",
     "FSP": "methods.fsp",
@@ -86,6 +88,7 @@ __all__ = [
     "State",
     "Stream",
     "UsageError",
+    "WiSEFT",
     "compose",
     "fit",
 ]

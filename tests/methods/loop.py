@@ -131,9 +131,11 @@ class Loop:
         self.t += 1
 
     def train(self, steps: int = STEPS) -> "Loop":
-        """Steps on the batches in turn."""
+        """Steps on the batches in turn; after the last of the whole training, the methods finish."""
         for _ in range(steps):
             self.step(self.batches[self.t % len(self.batches)])
+        if steps and self.t == self.methods.clock.total_steps:
+            self.methods.on_fit_end(self.model)
         return self
 
     def gradients(self, x: Tensor, y: Tensor, scale: float = 1.0) -> Weights:

@@ -27,6 +27,7 @@ TEXTS = (
     "stochastic_depth(p_L=0.5, branches='stage1,stage2')",
     "freeze",
     "lp_ft",
+    "wise_ft",
     "lwf",
     "fnp(lam=0.3)",
     "pairwise_confusion(lam=2)",

@@ -27,7 +27,7 @@ class HoldfastCallback(Callback):
         total_steps: optimiser steps of the whole training; the trainer's where None.
         steps_per_epoch: optimiser steps per epoch; the trainer's where None.
         seed: of all random numbers that the methods draw.
-        options: what else ``Composition.prepare`` takes (``source_head``, ``streams``).
+        options: what else ``Composition.prepare`` takes (``source_head``, ``streams``, ``score``).
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class HoldfastCallback(Callback):
         self._total, self._per_epoch = total_steps, steps_per_epoch
         self._network: nn.Module | None = None
         self._inner: Any = None
+        self.reported: dict[str, float] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Prepare the network and wrap ``training_step``."""
@@ -89,8 +90,8 @@ class HoldfastCallback(Callback):
             pl_module.log_dict(self.methods.log)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the methods finish, and give ``training_step`` back."""
-        self.methods.on_fit_end(self._network)
+        """Let the methods finish, keep what they report, and give ``training_step`` back."""
+        self.reported = self.methods.on_fit_end(self._network)
         pl_module.training_step, self._inner = self._inner, None
 
     def state_dict(self) -> dict[str, Any]:

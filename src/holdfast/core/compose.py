@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from holdfast.core import calibration, grammar, groups, hooks, inside, taps, teacher
 from holdfast.core.asleep import Sleep
 from holdfast.core.clock import Clock
-from holdfast.core.errors import ConflictError, UsageError
+from holdfast.core.errors import UsageError
 from holdfast.core.extras import Extras
 from holdfast.core.layers import keep_outputs
 from holdfast.core.locate import Located, locate, make_tappable
@@ -84,6 +84,7 @@ class Composition:
         source_head: nn.Module | None = None,
         streams: Mapping[str, Stream] | None = None,
         teacher_dtype: torch.dtype | None = None,
+        score: Callable[[], float] | None = None,
     ) -> nn.Module:
         """Bind the methods to a network as it is now: this is the starting point w⁰.
 
@@ -99,6 +100,7 @@ class Composition:
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
             teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:
                 ``torch.bfloat16`` halves its time where the machine is fast at it. The network's type where None.
+            score: gives the network's validation score, higher is better, for methods that choose by it at the end.
 
         Raises:
             ModelError: no linear head is found.
@@ -115,7 +117,7 @@ class Composition:
         self._refs = parameter_refs(model, self.located.head)
         self._start, self._teacher, self._calibrated = StartingPoint(), None, False
         self._recorder = Recorder(lambda *at: hooks.edited(self._walk(), *at))
-        ctx = Context(self.located, self._refs, self._start, self.clock, source_head, streams or {})
+        ctx = Context(self.located, self._refs, self._start, self.clock, source_head, streams or {}, score=score)
         self._bind(ctx)
         self._install_taps(model, self.located, teacher_dtype)
         owners = hooks.rate_owners(self._walk())
@@ -126,15 +128,10 @@ class Composition:
         return model
 
     def _bind(self, ctx: Context) -> None:
-        self._decayed: dict[str, str] = {}
         for member in self._walk():
-            method = member.method
-            member.state = method.bind(self.model, ctx)
+            member.state = member.method.bind(self.model, ctx)
             member.state.key = member.key
-            for name in method.owned_parameters(member.state):
-                if name in self._decayed:
-                    raise ConflictError(f"{self._decayed[name]} and {method} both penalise {name}: keep one of them")
-                self._decayed[name] = str(method)
+        self._decayed = hooks.decay_owners(self._walk())
         self._extras = Extras(self._walk(), ctx.parameters)
 
     def _install_taps(self, model: nn.Module, located: Located, teacher_dtype: torch.dtype | None) -> None:
@@ -234,10 +231,11 @@ class Composition:
         return {f"{m.key}.{name}": value for m in self._walk() for name, value in m.state.figures.items()}
 
     # -- after training, and across runs -----------------------------------------------------------------
-    def on_fit_end(self, model: nn.Module | None = None) -> None:
-        """Let the methods finish, once, after training."""
-        for member in self._walk():
-            member.method.on_fit_end(self.model if model is None else model, member.state)
+    def on_fit_end(self, model: nn.Module | None = None) -> dict[str, float]:
+        """Let the methods finish, once, after training; returns what they report, ``"<stem>.<figure>"``."""
+        model = self.model if model is None else model
+        found = [(m.key, m.method.on_fit_end(model, m.state)) for m in self._walk()]
+        return {f"{key}.{name}": value for key, figures in found for name, value in figures.items()}
 
     def remove(self) -> None:
         """Take every hook off the network and the optimiser."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from holdfast.core.clock import Clock
 from holdfast.core.closed_form import ClosedForm
+from holdfast.core.errors import ConflictError
 from holdfast.core.member import Member
 from holdfast.core.streams import Reader
 from holdfast.core.surrogate import Grads, ScaleProbe, Surgery, Term
@@ -78,6 +79,21 @@ def edited(everything: Iterable[Member], tap: str, z: Tensor, g: Tensor, step: S
             if addition is not None:
                 total = total + addition.to(total.dtype)
     return total
+
+
+def decay_owners(everything: Iterable[Member]) -> dict[str, str]:
+    """Name of each parameter whose weight decay a penalty replaces → that method's text.
+
+    Raises:
+        ConflictError: two penalties own one parameter; names both.
+    """
+    owners: dict[str, str] = {}
+    for member in everything:
+        for name in member.method.owned_parameters(member.state):
+            if name in owners:
+                raise ConflictError(f"{owners[name]} and {member.method} both penalise {name}: keep one of them")
+            owners[name] = str(member.method)
+    return owners
 
 
 def rate_owners(everything: Iterable[Member]) -> dict[str, str]:

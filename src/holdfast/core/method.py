@@ -215,8 +215,9 @@ class Method(ABC):
     def after_step(self, clock: Clock, state: State, optimizer: Optimizer) -> None:
         """Called after each optimiser step that was taken."""
 
-    def on_fit_end(self, model: nn.Module, state: State) -> None:
-        """Called once, after training."""
+    def on_fit_end(self, model: nn.Module, state: State) -> dict[str, float]:
+        """Called once, after training; returns figures of what it did."""
+        return {}
 
     # -- composition and text ---------------------------------------------------------------------------
     def __add__(self, other: Method | Sum) -> Sum:

@@ -78,6 +78,7 @@ class Context:
     source: nn.Module | None = None
     streams: Mapping[str, Stream] = field(default_factory=dict)
     rates: TakenRates = field(default_factory=TakenRates)
+    score: Callable[[], float] | None = None
 
     def source_head(self, asks: object) -> nn.Module:
         """A copy of the pre-trained network's own head, on the device and of the type of the new one.
@@ -113,6 +114,19 @@ class Context:
                 f"prepare(model, streams={{{name!r}: holdfast.Stream(dataset)}}), or --{name} FOLDER to holdfast train"
             )
         return Reader(found, self.clock.seed, name)
+
+    def validation_score(self, asks: object) -> Callable[[], float]:
+        """What gives the network's validation score.
+
+        Raises:
+            UsageError: nothing was passed to ``prepare``; names who asks.
+        """
+        if self.score is None:
+            raise UsageError(
+                f"{asks} chooses on validation and found no score: pass prepare(model, score=function), which gives "
+                "the network's validation score as it is when called; holdfast train needs a validation part"
+            )
+        return self.score
 
     def shared(self, include: str = "all") -> list[ParamRef]:
         """Parameters that exist in the source network, of the included kinds: w_S."""

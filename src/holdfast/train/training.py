@@ -6,7 +6,7 @@ import functools
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from rich.console import Console
 from holdfast.adapters.lightning import HoldfastCallback
 from holdfast.core.errors import UsageError
 from holdfast.data.index import class_weights
+from holdfast.data.loader import Loader
 from holdfast.models.batchnorm import freeze_batchnorm
 from holdfast.train.checkpoint import AtomicIO, Keeper, load
 from holdfast.train.datamodule import Pictures, loaders_of
@@ -62,6 +63,7 @@ class Run:
             "seed": s.seed,
             "total_steps": plan.total_steps,
             "steps_per_epoch": plan.steps_per_epoch,
+            "score": self._validation_accuracy if plan.validates else None,
         }
         self.methods = HoldfastCallback(plan.methods, **self.prepared_with)
         self.history = History(folder, seed=s.seed, patience=s.early_stopping)
@@ -127,7 +129,7 @@ class Run:
     def train(self) -> Trainer:
         """Train from the last checkpoint, or from the start; leaves the kept weights in the network."""
         trainer = self.trainer()
-        device = trainer.strategy.root_device
+        self._device = device = trainer.strategy.root_device
         if trainer.is_global_zero:
             self._say(f"device     {_name(device)}, precision {self.plan.settings.precision}")
         checkpoint = load(self.folder.last) if self.folder.last.is_file() else None
@@ -159,7 +161,7 @@ class Run:
         prefix = "model."
         last = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
         network.load_state_dict(last if kept is None else kept)
-        plan.methods.on_fit_end(network)
+        self.methods.reported = plan.methods.on_fit_end(network)
 
     def _prepare(self) -> None:
         self.plan.methods.prepare(self.module.model, **self.prepared_with)
@@ -173,6 +175,7 @@ class Run:
         figures: dict[str, Any] = {
             f"{part}.{name}": value for part, found in parts.items() for name, value in found.measures().items()
         }
+        figures |= self.methods.reported
         figures |= {f"{part}.images": len(samples) for part, samples in plan.index.parts.items()}
         figures |= {
             "epochs": len(self.history.rows),
@@ -187,21 +190,32 @@ class Run:
         lines = save_preprocessing(plan.built, plan.index.classes, folder)
         write_text(folder.predictions, as_csv(parts, plan.index.classes))
         write_json(folder.result, figures)
+        for name, value in self.methods.reported.items():
+            self._say(f"at the end {name} {value:g}")
         self._say(f"written to {folder.path}; load the network with")
         for line in lines:
             self._say(f"    {line}")
         return figures
 
-    def _predictions(self, network: torch.nn.Module, device: torch.device) -> dict[str, Predictions]:
-        plan = self.plan
+    def _validation_accuracy(self) -> float:
+        """Of the network as it is."""
+        return self._predictions(self.module.model, self._device, ("val",))["val"].measures()["accuracy"]
+
+    @functools.cached_property
+    def _loaders(self) -> dict[str, Loader]:
+        return loaders_of(self.plan, self.folder.path / "cache")
+
+    def _predictions(
+        self, network: torch.nn.Module, device: torch.device, parts: Sequence[str] = ("val", "test")
+    ) -> dict[str, Predictions]:
+        plan, loaders = self.plan, self._loaders
         network.to(device).eval()
-        loaders = loaders_of(plan, self.folder.path / "cache")
         precision, preprocessing = plan.settings.precision, plan.built.preprocessing
         return {
             part: Predictions(
                 part, plan.index.parts[part], predict_batches(network, loaders[part], preprocessing, device, precision)
             )
-            for part in ("val", "test")
+            for part in parts
             if part in loaders
         }
 
