@@ -129,7 +129,7 @@ def test_nothing_to_run_is_said(recipe, planned, root):
 def test_other_data_in_the_same_place_are_refused(recipe, planned, root):
     planned(recipe)
     (root / "reds" / "another").write_text("x")
-    with pytest.raises(UsageError, match="data.reds is not what it was"):
+    with pytest.raises(UsageError, match=r"data\.reds is not what it was"):
         planned(recipe)
 
 

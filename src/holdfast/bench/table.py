@@ -27,6 +27,7 @@ class Entry:
         values: figure of each finished run by its seed.
         failed: runs that failed.
         trials: that came through in tuning.
+        untuned: whether none did.
         mean: of the values; None without any.
         std: sample standard deviation; None for fewer than two values.
         against: row that the gain is measured against.
@@ -45,6 +46,7 @@ class Entry:
     values: dict[int, float]
     failed: int = 0
     trials: int = 0
+    untuned: bool = False
     mean: float | None = None
     std: float | None = None
     against: str | None = None
@@ -125,6 +127,7 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
         values=values,
         failed=failed,
         trials=0 if chosen is None else chosen.trials,
+        untuned=chosen is not None and chosen.values is None,
         mean=mean(list(values.values())) if values else None,
         std=sample_std(list(values.values())) if len(values) > 1 else None,
         against=recipe.against(cell.row),
@@ -176,6 +179,7 @@ def _notes(plan: Plan, entries: Sequence[Entry]) -> list[str]:
     failed = sum(entry.failed for entry in entries)
     if failed:
         notes.append(f"{failed} of the runs failed.")
+    notes += [f"{e.row}, {e.column}: no trial of its tuning came through." for e in entries if e.untuned]
     notes += _versions(plan)
     if recipe.protocol is not None:
         notes += protocol(recipe.protocol).deviations

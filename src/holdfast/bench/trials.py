@@ -28,7 +28,8 @@ class Trials:
     """
 
     def __init__(self, folder: Path, storage: str | None = None) -> None:
-        self._folder, self._storage = folder, storage
+        self._folder, self._url = folder, storage
+        self._storage: Any = None
 
     def read(self, study: str, number: int) -> Mapping[str, Scalar] | None:
         """The values of a trial; None where Optuna has not been asked for them."""
@@ -55,9 +56,12 @@ class Trials:
                 told.tell(content["trial"], value, state=state, skip_if_finished=True)
 
     def _study(self, optuna: Any, name: str, number: int) -> Any:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._storage is None:  # opening it looks at every table
+            self._folder.mkdir(parents=True, exist_ok=True)
+            url = self._url or f"sqlite:///{(self._folder / 'optuna.db').absolute()}"
+            self._storage = optuna.storages.get_storage(url)
         return optuna.create_study(
-            storage=self._storage or f"sqlite:///{(self._folder / 'optuna.db').absolute()}",
+            storage=self._storage,
             study_name=name,
             sampler=optuna.samplers.TPESampler(seed=number),
             direction="maximize",
