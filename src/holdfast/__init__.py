@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from holdfast.core.method import Method, State
     from holdfast.core.streams import Stream
     from holdfast.methods.attention_transfer import AttentionTransfer
+    from holdfast.methods.btfw import BTfW
     from holdfast.methods.dtnh import DTNH
     from holdfast.methods.freeze import Freeze
     from holdfast.methods.fsp import FSP
@@ -49,6 +50,7 @@ _HOMES = {
     "UsageError": "core.errors",
     "Method": "core.method",
     "State": "core.method",
+    "BTfW": "methods.btfw",
     "DTNH": "methods.dtnh",
     "Freeze": "methods.freeze",
     "JointTrain": "methods.joint_train",
@@ -73,6 +75,7 @@ __all__ = [
     "LPFT",
     "RIFLE",
     "AttentionTransfer",
+    "BTfW",
     "Composition",
     "ConflictError",
     "DataError",

@@ -159,7 +159,5 @@ class Plain(Method):
 
 
 def test_one_teacher_cannot_be_in_two_modes():
-    with pytest.raises(
-        ConflictError, match=r"know_dist\(teacher='matched'\) and plain_teacher want .* in different"
-    ):
+    with pytest.raises(ConflictError, match=r"know_dist\(teacher='matched'\) and plain_teacher want .* in different"):
         Loop(holdfast.compose("know_dist(teacher='matched')", Plain()))

@@ -112,8 +112,8 @@ class Loop:
         """Gradients of the mean over equal micro-batches."""
         self.optimizer.zero_grad()
         parts = list(parts)
-        for x, y in parts:
-            loss = self.loss(x, y)
+        for part in parts:
+            loss = self.loss(*part)
             self.losses.append(loss.item())
             (loss / len(parts)).backward()
 

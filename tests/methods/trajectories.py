@@ -34,6 +34,7 @@ TEXTS = (
     "disturb_label(p=0.5)",
     "bss(eta=0.3)",
     "joint_train(lam=0.7)",
+    "btfw(k=1, bins=8)",
     "co_tuning(lam=0.7)",
     "know_dist(lam=0.05)",
     "bi_tuning(lam=0.5, projection=3, K=4)",

@@ -1,6 +1,7 @@
 """Source pictures beside the target's, from one command."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import holdfast
+from holdfast.core.described import Bank, Described
 from holdfast.core.errors import DataError, UsageError
-from holdfast.core.streams import Reader
+from holdfast.core.streams import Reader, Stream
 from holdfast.data.augment import EvalTransform, normalise
 from holdfast.data.cache import load_image
+from holdfast.functional.histograms import REACH, chosen, gabor_bank
 from holdfast.train.fit import rehearse
 from holdfast.train.plan import make_plan
 from holdfast.train.settings import Settings
@@ -118,3 +121,52 @@ def test_source_pictures_that_have_changed_stop_a_resume(joint, source, tmp_path
     (tmp_path / "mine" / "train" / "c0" / "0.png").unlink()
     with pytest.raises(DataError, match="mine have changed since"):
         holdfast.fit(**mine)
+
+
+ROUNDS = "btfw(k=1, bins=8, every=1, sigma0=2, sigma1=1, filters='both')"
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_choice_and_its_rounds_come_back_on_resume(joint, tmp_path, monkeypatch, after):
+    joint |= {"method": ROUNDS}
+    whole = holdfast.fit(**{**joint, "out": tmp_path / "whole"})
+    cut_short(monkeypatch, joint, after=after)
+    resumed = holdfast.fit(**joint)
+    assert weights(resumed) == weights(whole)
+    assert curve(resumed) == curve(whole)
+    rows = [dict(zip(curve(whole)[0], row, strict=True)) for row in curve(whole)[1:]]
+    chosen = [float(row["btfw.chosen"]) for row in rows]
+    assert 0 < chosen[0] < chosen[-1] <= 20
+
+
+def test_the_index_lies_beside_the_cache_and_serves_later_runs(joint, tmp_path, monkeypatch):
+    joint |= {"method": ROUNDS, "cache_dir": tmp_path / "cache"}
+    first = holdfast.fit(**{**joint, "out": tmp_path / "first"})
+    files = {p: p.read_bytes() for p in (tmp_path / "cache").glob("histograms-*/*.pt")}
+    assert {p.name for p in files} == {"edges.pt", "00000000.pt"}
+    monkeypatch.setattr("holdfast.core.described._write", lambda *_: pytest.fail("described again"))
+    again = holdfast.fit(**{**joint, "out": tmp_path / "again"})
+    assert weights(again) == weights(first)
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+def photographs(name, part, count):
+    """Every so many a picture of a real data set, 96 px wide."""
+    found = sorted((DATA / name / part).rglob("*.jpg"))
+    picked = found[:: len(found) // count][:count]
+    return [normalise(EvalTransform(96)(load_image(p, 110)), (0.5,) * 3, (0.25,) * 3) for p in picked]
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason="no real images: ../shared/data is not beside the checkout")
+@pytest.mark.parametrize(("target", "other"), [("flowers17", "clothing"), ("clothing", "flowers17")])
+def test_photographs_choose_their_own_kind(target, other):
+    """Of two data sets of equal size in one source, each takes its nearest pictures from itself."""
+    source = photographs(target, "train", 40) + photographs(other, "train", 40)
+    index = Described(Stream([(x, 0) for x in source]), lambda: [Bank(gabor_bank(), 2, REACH)], bins=16)
+    asked = index.describe(torch.stack(photographs(target, "test", 100)))
+    counts, ks = index.counts(torch.device("cpu")), torch.ones(1, dtype=torch.int64)
+    nearest = [int(chosen(one[None], counts, index.weights(), ks).nonzero()) for one in asked]
+    assert sum(j < 40 for j in nearest) > 65, "not beyond three deviations of chance"

@@ -104,8 +104,7 @@ class Composition:
 
         Raises:
             ModelError: no linear head is found.
-            UsageError: a method needs ``total_steps``, ``steps_per_epoch``, ``source_head`` or a stream;
-                prepared before.
+            UsageError: a method needs one of these that is missing; prepared before.
         """
         if self._rates is not None:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")

@@ -61,6 +61,10 @@ class Stream:
     def __len__(self) -> int:
         return len(self.data)  # type: ignore[arg-type]
 
+    def looked_at_once(self, positions: range) -> Dataset[tuple[Any, Any]]:
+        """The still samples at these positions as a data set of their own, with draws keyed by position."""
+        return _Still(self.still, positions)
+
     @property
     def classes(self) -> int | None:
         """Number of classes, where the data set names them."""
@@ -141,6 +145,20 @@ class Reader:
             at = int(order[place % count])
             yield place, at if self.chosen is None else int(self.chosen[at])
             place += ranks
+
+
+class _Still(Dataset[tuple[Any, Any]]):
+    """Some positions of a data set, whose draws from the global generator are a function of the position."""
+
+    def __init__(self, data: Dataset[Any], positions: range) -> None:
+        self._data, self._positions = _Keyed(data, ("still",)), positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, i: int) -> tuple[Any, Any]:
+        position = self._positions[i]
+        return self._data[position, position]
 
 
 class _Keyed(Dataset[tuple[Any, Any]]):

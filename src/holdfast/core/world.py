@@ -21,13 +21,24 @@ def rank() -> int:
     return dist.get_rank() if size() > 1 else 0
 
 
-def mean_over_ranks(value: Tensor) -> Tensor:
-    """The mean of a tensor over all ranks; the tensor itself where there is one."""
+def barrier() -> None:
+    """Wait for the other ranks."""
+    if size() > 1:
+        dist.barrier()
+
+
+def sum_over_ranks(value: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks; the tensor itself where there is one."""
     if size() == 1:
         return value
     total = value.detach().clone()
     dist.all_reduce(total)
-    return total / size()
+    return total
+
+
+def mean_over_ranks(value: Tensor) -> Tensor:
+    """The mean of a tensor over all ranks; the tensor itself where there is one."""
+    return value if size() == 1 else sum_over_ranks(value) / size()
 
 
 def largest_over_ranks(value: Tensor) -> Tensor:
