@@ -105,6 +105,7 @@ def by_hand(r):
                     average.update_parameters(model)
         if r.folder is not None and epoch == 0:
             torch.save({name: part.state_dict() for name, part in parts.items()}, r.folder / "hand.pt")
+    methods.on_fit_end(model)
     return tiny.weights(model if average is None else average.module)
 
 
