@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.core.streams import Stream
     from holdfast.methods.attention_transfer import AttentionTransfer
     from holdfast.methods.btfw import BTfW
+    from holdfast.methods.delta import DELTA
     from holdfast.methods.dtnh import DTNH
     from holdfast.methods.freeze import Freeze
     from holdfast.methods.fsp import FSP
@@ -64,10 +65,12 @@ _HOMES = {
     "KnowDist": "methods.know_dist",
     "AttentionTransfer": "methods.attention_transfer",
     "FSP": "methods.fsp",
+    "DELTA": "methods.delta",
     "fit": "train.fit",
 }
 
 __all__ = [
+    "DELTA",
     "DTNH",
     "FSP",
     "L2",

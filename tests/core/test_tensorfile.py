@@ -1,13 +1,14 @@
-"""Reading safetensors by hand gives what its own library gives, and refuses what is none."""
+"""Safetensors by hand: what its own library reads and writes, and refusals of what is none."""
 
 import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from holdfast.core.errors import DataError, UsageError
-from holdfast.core.tensorfile import read_tensors
+from holdfast.core.tensorfile import read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -80,3 +81,27 @@ def test_a_cut_file_is_refused(file):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"no file at .*gone\.safetensors"):
         read_tensors(tmp_path / "gone.safetensors")
+
+
+def test_what_is_written_its_own_library_reads(file, tmp_path):
+    _, tensors = file
+    tensors["transposed"] = torch.randn(3, 4).T
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, tensors, {"note": "é"})
+    for found in (load_file(path), read_tensors(path)[0]):
+        assert found.keys() == tensors.keys()
+        assert all(found[name].dtype == value.dtype for name, value in tensors.items())
+        assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    with safe_open(path, "pt") as opened:
+        assert opened.metadata() == {"note": "é"}
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_tensors(path, {"a": torch.ones(2)}, {})
+    path.chmod(0o444)
+    write_tensors(path, {"a": torch.zeros(2)}, {})  # a new file in its place
+    assert read_tensors(path)[0]["a"].tolist() == [0, 0]
+    with pytest.raises(UsageError, match=r"w\.safetensors cannot be written: No such file or directory"):
+        write_tensors(tmp_path / "nowhere" / "w.safetensors", {"a": torch.ones(2)}, {})
+    assert [each.name for each in tmp_path.iterdir()] == ["w.safetensors"]

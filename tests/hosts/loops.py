@@ -84,6 +84,7 @@ def by_hand(r):
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         first = 1
+    methods.calibrate(batches(r))
     autocast = torch.autocast("cpu", torch.bfloat16) if r.bf16 else contextlib.nullcontext()
     for epoch in range(first, tiny.EPOCHS):
         for i, (x, y) in enumerate(batches(r)):

@@ -83,3 +83,11 @@ def test_a_datamodules_hooks_apply():
     assert state.before == state.during[: tiny.STEPS_PER_EPOCH]
     x, _ = tiny.data()
     assert state.before[0][0] == pytest.approx((2 * (x[: tiny.BATCH] + 1)).sum().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("host", ["lightning", "hugging_face"])
+def test_deltas_attention_is_the_same_on_every_host(host):
+    text = "delta(alpha=0.5, layers='embed,mix', batches=2)"
+    by_hand = HOSTS["hand"](Recipe(holdfast.compose(text)))
+    tiny.assert_same(HOSTS[host](Recipe(holdfast.compose(text))), by_hand)
+    tiny.assert_differ(by_hand, HOSTS["hand"](Recipe(holdfast.compose("delta(alpha=0, layers='embed,mix')"))))

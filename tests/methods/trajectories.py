@@ -42,6 +42,7 @@ TEXTS = (
     "gl_sp(alpha=0.03, beta=0.7)",
     "attention_transfer(beta=0.7)",
     "fsp(lam=0.7)",
+    "delta(alpha=0.7, beta=0.3)",
 )
 STEPS = 8
 

@@ -1,8 +1,10 @@
-"""Reading safetensors files with torch alone: eight bytes of length, a header in JSON, then the numbers."""
+"""Safetensors files with torch alone: eight bytes of length, a header in JSON, then the numbers."""
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,36 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {str(name): _tensor(numbers, entry) for name, entry in header.items()}, notes
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no complete safetensors file ({error}); make it anew") from error
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Args:
+        path: where; its folder exists.
+        tensors: floating-point numbers by name.
+        notes: for the header.
+
+    Raises:
+        UsageError: the file cannot be written there.
+    """
+    names = {dtype: name for name, dtype in _TYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(notes)}
+    parts, end = [], 0
+    for name, value in tensors.items():
+        part = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        header[name] = {"dtype": names[value.dtype], "shape": list(value.shape), "data_offsets": [end, end + len(part)]}
+        parts.append(part)
+        end += len(part)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _tensor(numbers: bytearray, entry: dict[str, Any]) -> Tensor:

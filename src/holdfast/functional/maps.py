@@ -41,6 +41,23 @@ def attention(F: Tensor, axis: int, p: float) -> Tensor:
     return torch.nn.functional.normalize(powers.sum(axis).flatten(1), dim=1)
 
 
+def channel_attention(rise: Tensor, temperature: float = 5.0) -> Tensor:
+    r"""DELTA's weights of a layer's channels, from the rises of the loss: they sum to 1.
+
+    .. math:: a = \mathrm{softmax}(z/T), \qquad z = (r - \bar r)/\sigma(r)
+
+    with the population deviation σ; where all rises agree, so do the weights.
+
+    Args:
+        rise: r, (C,).
+        temperature: T.
+    """
+    centred = rise - rise.mean()
+    deviation = centred.square().mean().sqrt()
+    z = torch.where(deviation > 0, centred / deviation, torch.zeros_like(centred))
+    return torch.softmax(z / temperature, 0)
+
+
 def distances(Q: Tensor, Q0: Tensor) -> Tensor:
     r""":math:`\|Q_i - Q^0_i\|_2` for each sample, (B,), of unit vectors (B, P).
 
