@@ -184,6 +184,7 @@ def allowed(cls, f):
         return "true, false"
     bounds = [(">", f.metadata["above"]), ("≥", f.metadata["low"]), ("≤", f.metadata["high"])]
     given = " and ".join(f"{sign} {text(bound)}" for sign, bound in bounds if abs(bound) != float("inf"))
+    given = "a 'text'" if str in options and type(None) in options else given
     return given + " or none" * (type(None) in options)
 
 

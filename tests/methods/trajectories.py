@@ -40,6 +40,8 @@ TEXTS = (
     "bi_tuning(lam=0.5, projection=3, K=4)",
     "l1_sp(alpha=0.03, beta=0.7, eps=0.0001)",
     "gl_sp(alpha=0.03, beta=0.7)",
+    "l2_sp_fisher(alpha=20, beta=0.7)",
+    "gl_sp_fisher(alpha=0.5, beta=0.7)",
     "attention_transfer(beta=0.7)",
     "fsp(lam=0.7)",
     "delta(alpha=0.7, beta=0.3)",

@@ -34,7 +34,8 @@ class FisherSum:
     def __init__(self, model: nn.Module, names: Iterable[str], kind: Kind, labels: int, *key: object) -> None:
         self._model, self._kind, self._labels, self._key = model.eval().requires_grad_(False), kind, labels, key
         self._params = {name: model.get_parameter(name).detach() for name in names}
-        self._batched = True
+        # on a CPU batched convolutions, one kernel for each sample, are slower than one sample after the other
+        self._batched = any(p.device.type != "cpu" for p in self._params.values())
         self.sums = {name: torch.zeros_like(p) for name, p in self._params.items()}
         self.count = 0
 

@@ -74,8 +74,9 @@ class Information:
         twin, path = copy.deepcopy(model), self._ctx.located.head
         like = twin.get_parameter(f"{path}.weight")
         twin.set_submodule(path, copy.deepcopy(self._head).to(like.device, like.dtype))
-        s, key = self._sampling, (self._ctx.clock.seed, "fisher", world.rank())
-        total = FisherSum(twin, self._names, s.kind, s.labels, *key)
+        s = self._sampling
+        # ranks share the draws: where they read the same samples, they are to find the same F
+        total = FisherSum(twin, self._names, s.kind, s.labels, self._ctx.clock.seed, "fisher")
         for batch in loader:
             total.add(batch.x if s.samples is None else batch.x[: s.samples - total.count])
             if total.count == s.samples:
@@ -151,12 +152,13 @@ class Information:
         self.of(())
         known = [self._tensors[name].double() for name in self._names]
         mean = sum(float(F.sum()) for F in known) / max(1, sum(F.numel() for F in known))
+        largest = max((float(F.max()) for F in known), default=0.0)
         r = self._record
         labels = "all labels" if r.get("kind") == "exact" else f"{r.get('labels')} label(s), {r.get('kind')}"
         inputs = {"source": "source inputs", "target": "target inputs through the source head"}.get(r.get("inputs", ""))
         how = f"{r['samples']} samples, {labels}, {inputs}" if inputs else "no record of how it was made"
         plus = f" + {self._added:g}" if self._added else ""
-        return f"F has mean {mean:.3g}{plus}, from {r['from']}: {how}"
+        return f"F has mean {mean:.3g}{plus} and reaches {largest:.3g}, from {r['from']}: {how}"
 
     def state_dict(self) -> dict[str, Any]:
         """F and its record."""

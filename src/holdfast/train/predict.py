@@ -55,7 +55,7 @@ def predict(run: LoadedRun, files: Iterable[Path], *, device: str = "auto") -> I
     side, crop = eval_side(p.size, p.crop), EvalTransform(p.size, p.crop)
     model = run.model.to(where)
     for group in _groups(_listed(files)):
-        pictures = _read(group, side)
+        pictures = read_pictures(group, side)
         crops = [crop(picture) for picture in pictures if isinstance(picture, Tensor)]
         log_p = predict_batches(model, [(torch.stack(crops),)], p, where) if crops else torch.empty(0)
         tops = iter(top_classes(log_p, run.classes) if crops else [])
@@ -78,8 +78,8 @@ def _groups(files: Iterator[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def _read(files: list[Path], side: int) -> list[Tensor | str]:
-    """The pictures, or why there is none."""
+def read_pictures(files: list[Path], side: int) -> list[Tensor | str]:
+    """The pictures with this shorter side, or why there is none."""
 
     def read(file: Path) -> Tensor | str:
         try:
