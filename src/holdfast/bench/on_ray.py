@@ -18,7 +18,7 @@ from holdfast.bench.claims import Claim, Claims
 from holdfast.bench.grid import Job
 from holdfast.bench.local import Task
 from holdfast.bench.plan import Plan
-from holdfast.bench.work import Proposals, described, executed, fit, measured
+from holdfast.bench.work import Fit, Proposals, described, executed, fit, measured
 from holdfast.core.errors import HoldfastError
 from holdfast.train.settings import Settings
 
@@ -26,7 +26,7 @@ TIMES = 5
 """Machines that a run may lose before it counts as failed."""
 
 
-def remote_run(settings: dict[str, Any], folder: str, threads: int | None) -> dict[str, Any]:
+def remote_run(settings: dict[str, Any], folder: str, threads: int | None, fit: Fit) -> dict[str, Any]:
     """One run on a machine of the cluster: how it ended, as ``holdfast.bench.work.measured`` has it."""
     place = Path(folder)
     if threads is not None:
@@ -46,14 +46,17 @@ class Cluster:
         task: threads of each run.
         gpus: devices of each run, or a fraction of one.
         at_once: runs in flight; None asks the cluster what it holds.
+        fit: trains and measures one run.
     """
 
-    def __init__(self, plan: Plan, claims: Claims, task: Task, gpus: float, at_once: int | None) -> None:
+    def __init__(
+        self, plan: Plan, claims: Claims, task: Task, gpus: float = 0.0, at_once: int | None = None, fit: Fit = fit
+    ) -> None:
         import ray
 
         self._ray, self._plan, self._claims, self._task = ray, plan, claims, task
         self._cpus, self._gpus = float(task.threads or 1), gpus
-        self._at_once = at_once
+        self._at_once, self._fit = at_once, fit
         self._function = ray.remote(
             num_cpus=self._cpus, num_gpus=gpus, max_retries=TIMES, scheduling_strategy="SPREAD"
         )(remote_run)
@@ -95,7 +98,7 @@ class Cluster:
         store.work.mkdir(parents=True, exist_ok=True)
         folder = store.run_folder(job.name, claim.generation)
         settings = job.settings.model_dump(mode="json")
-        reference = self._function.remote(settings, str(folder.absolute()), self._task.threads)
+        reference = self._function.remote(settings, str(folder.absolute()), self._task.threads, self._fit)
         self._flying[reference] = job, claim
 
     def _collect(self) -> None:
