@@ -18,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,9 @@ import torch.nn.functional as F
 import torchvision
 
 import holdfast
+from holdfast.core.layers import STAGES, compared
+from holdfast.core.locate import locate
+from holdfast.core.tensorfile import write_tensors
 
 METHODS = {
     "plain": "plain",
@@ -37,18 +41,35 @@ METHODS = {
     "ptr": "ptr(T=inf)",
     "rifle": "rifle(periods=4)",
     "dtnh(l2_sp)": "dtnh(l2_sp)",
+    "know_dist": "know_dist",
+    "know_dist, teacher in bf16": "know_dist",
+    "delta": "delta(attention='{attention}')",
+    "attention_transfer": "attention_transfer",
+    "fsp": "fsp",
+    "dtnh(know_dist)": "dtnh(know_dist)",
 }
+PREPARED_WITH: dict[str, dict[str, Any]] = {"know_dist, teacher in bf16": {"teacher_dtype": torch.bfloat16}}
 WEIGHT_DECAY = 1e-4
 
 
-def variant(text: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torch.Tensor]) -> Callable[[], None]:
+def attention_file(model: torch.nn.Module) -> Path:
+    """Loss rises for DELTA, drawn at random: measuring them takes hours here, and no step's time depends on them."""
+    layers = compared(model, locate(model), STAGES, "delta", inside=True)
+    file = Path(tempfile.mkdtemp()) / "attention.safetensors"
+    widths = {layer.path: len(model.get_parameter(f"{layer.path}.weight")) for layer in layers}
+    write_tensors(file, {path: torch.randn(width) for path, width in widths.items()}, {})
+    return file
+
+
+def variant(name: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torch.Tensor]) -> Callable[[], None]:
     """A closure that makes one training step with these methods."""
     torch.manual_seed(0)
     model = torchvision.models.get_model(args.model, num_classes=20).to(args.device).train()
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    methods = holdfast.compose(text)
-    methods.prepare(model, total_steps=args.rounds + args.warmup, steps_per_epoch=args.rounds + args.warmup)
+    text, steps = METHODS[name], args.rounds + args.warmup
+    methods = holdfast.compose(text.format(attention=attention_file(model)) if "{attention}" in text else text)
+    methods.prepare(model, total_steps=steps, steps_per_epoch=steps, **PREPARED_WITH.get(name, {}))
     # fixed small rates keep every variant at about the same weights; decay as plain fine-tuning has it
     groups = methods.param_groups(model, lr=1e-5, head_lr=1e-5, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.SGD(groups, momentum=0.9)
@@ -104,7 +125,7 @@ def peak_memory(name: str, args: argparse.Namespace) -> float:
 
 def measure_memory(args: argparse.Namespace) -> None:
     """Print the peak of this process after three steps."""
-    step = variant(METHODS[args.memory_of], args, make_batch(args))
+    step = variant(args.memory_of, args, make_batch(args))
     for _ in range(3):
         step()
     if args.device == "cuda":
@@ -125,7 +146,7 @@ def make_batch(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Times of all variants, round by round."""
     batch = make_batch(args)
-    steps = {name: variant(text, args, batch) for name, text in METHODS.items()}
+    steps = {name: variant(name, args, batch) for name in METHODS}
     for _ in range(args.warmup):
         for step in steps.values():
             step()
@@ -173,10 +194,10 @@ def main() -> None:
     for name, row in rows.items():
         row["peak_memory_mib"] = memory[name]
         row["extra_memory_mib"] = memory[name] - memory["plain"]
-    print(f"{'method':14} {'× plain':>8} {'95 % interval':>18} {'s/step':>8} {'MiB':>7} {'+MiB':>6}")
+    print(f"{'method':26} {'× plain':>8} {'95 % interval':>18} {'s/step':>8} {'MiB':>7} {'+MiB':>6}")
     for name, r in rows.items():
         print(
-            f"{name:14} {r['ratio']:8.3f}   [{r['low']:.3f}, {r['high']:.3f}] {r['seconds']:8.3f} "
+            f"{name:26} {r['ratio']:8.3f}   [{r['low']:.3f}, {r['high']:.3f}] {r['seconds']:8.3f} "
             f"{r['peak_memory_mib']:7.0f} {r['extra_memory_mib']:6.0f}"
         )
     if args.out:

@@ -17,7 +17,7 @@ try:
 except ImportError as error:
     raise UsageError('the Hugging Face adapter needs transformers: pip install "holdfast[hf]"') from error
 
-TAKEN = ("head", "source_head", "streams", "score")
+TAKEN = ("head", "source_head", "streams", "score", "teacher_dtype")
 """Arguments that are passed on to ``Composition.prepare``."""
 
 
@@ -31,6 +31,7 @@ class HoldfastTrainer(Trainer):
         source_head: the pre-trained network's own head, for methods that keep the source classes.
         streams: data beside the target's, for methods that train on them too.
         score: gives the network's validation score, for methods that choose by it at the end.
+        teacher_dtype: what the frozen starting point computes in, for methods that compare with it.
     """
 
     def __init__(self, *args: Any, methods: Composition | str, head_lr: float | None = None, **rest: Any) -> None:

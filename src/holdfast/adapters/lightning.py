@@ -27,7 +27,7 @@ class HoldfastCallback(Callback):
         total_steps: optimiser steps of the whole training; the trainer's where None.
         steps_per_epoch: optimiser steps per epoch; the trainer's where None.
         seed: of all random numbers that the methods draw.
-        options: what else ``Composition.prepare`` takes (``source_head``, ``streams``, ``score``).
+        options: what else ``Composition.prepare`` takes (``source_head``, ``streams``, ``score``, ``teacher_dtype``).
     """
 
     def __init__(

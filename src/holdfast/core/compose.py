@@ -99,7 +99,7 @@ class Composition:
             source_head: the pre-trained network's own head, for methods that keep the source classes.
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
             teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:
-                ``torch.bfloat16`` halves its time where the machine is fast at it. The network's type where None.
+                ``torch.bfloat16`` takes less time where the machine is fast at it. The network's type where None.
             score: gives the network's validation score, higher is better, for methods that choose by it at the end.
 
         Raises:

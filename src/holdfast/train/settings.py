@@ -83,6 +83,9 @@ class Settings(BaseModel):
     seed: int = _option(0, "of split, subset, head, order, augmentation and method", "Training", ge=0, lt=2**31)
 
     precision: Literal["32", "bf16", "fp16"] = _option("32", "arithmetic: float32, or mixed with 16 bits", "Machine")
+    teacher_precision: Literal["same", "bf16"] = _option(
+        "same", "arithmetic of the frozen starting point that some methods compare with", "Machine"
+    )
     devices: int = _option(1, "number of devices, or of processes on the CPU", "Machine", ge=1)
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "kind of device", "Machine", compared=False)
     strategy: str = _option("auto", "Lightning's, for several devices, e.g. ddp", "Machine", compared=False)

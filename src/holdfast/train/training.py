@@ -64,6 +64,7 @@ class Run:
             "total_steps": plan.total_steps,
             "steps_per_epoch": plan.steps_per_epoch,
             "score": self._validation_accuracy if plan.validates else None,
+            "teacher_dtype": torch.bfloat16 if s.teacher_precision == "bf16" else None,
         }
         self.methods = HoldfastCallback(plan.methods, **self.prepared_with)
         self.history = History(folder, seed=s.seed, patience=s.early_stopping)
