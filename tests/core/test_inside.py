@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -135,6 +136,13 @@ def test_the_global_generator_is_left_alone_and_evaluation_too():
 
 
 # -- activation checkpoints ------------------------------------------------------------------------------
+INSIDE = (
+    "conv_dropout(p=0.3, after='stage1.1,stage2.0')",
+    "mixout(p=0.5)",
+    "stochastic_depth(branches='stage1.1,stage2.0', unit='sample')",
+)
+
+
 class Checkpointed(nn.Module):
     """The layer-normed network with its blocks under activation checkpoints."""
 
@@ -151,7 +159,7 @@ class Checkpointed(nn.Module):
         return self.head(tokens.mean(1))
 
 
-@pytest.mark.parametrize("text", ["conv_dropout(p=0.3, after='stage1.1,stage2.0')"])
+@pytest.mark.parametrize("text", INSIDE)
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_checkpoint_repeats_the_same_draw(text, reentrant, parts):
@@ -164,7 +172,7 @@ def test_a_checkpoint_repeats_the_same_draw(text, reentrant, parts):
     assert_close(repeated.weights(), plain.weights(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("text", ["conv_dropout(p=0.3, after='stage1.1,stage2.0')"])
+@pytest.mark.parametrize("text", INSIDE)
 def test_losses_joined_before_one_backward_pass_repeat_each_their_own(text):
     plain, repeated = Loop(text), Loop(text, lambda: Checkpointed(False))
     grads = []
@@ -179,6 +187,21 @@ def test_a_checkpoint_under_a_gradient_rule():
     text = "dtnh(l2_sp(alpha=0.3))+conv_dropout(p=0.3, after='stage1.1')"
     plain, repeated = Loop(text).train(4), Loop(text, lambda: Checkpointed(False)).train(4)
     assert_close(repeated.weights(), plain.weights(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["mixout(p=0.5)", "stochastic_depth", "conv_dropout(after='blocks.1.mlp')"])
+def test_timms_own_checkpoints_repeat_the_same_draw(text):
+    grads = []
+    for checkpoints in (False, True):
+        torch.manual_seed(0)
+        net = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=2, num_classes=3)
+        net.set_grad_checkpointing(checkpoints)
+        methods = holdfast.compose(text)
+        methods.prepare(net)
+        loss = methods.loss(F.cross_entropy(net(torch.randn(4, 3, 32, 32)), torch.tensor([0, 1, 2, 0])))
+        loss.backward()
+        grads.append({name: p.grad for name, p in net.named_parameters()})
+    assert_close(*grads, rtol=1e-5)
 
 
 def test_two_forwards_before_one_loss_under_a_checkpoint_are_refused():

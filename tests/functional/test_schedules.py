@@ -2,7 +2,8 @@
 
 import pytest
 
-from holdfast.functional.schedules import annealed, first_steps, period_at, printed
+from holdfast.functional.schedules import annealed, first_steps, period_at, printed, survival, triangular
+from reference import cyclic_lr, stochastic_depth
 from reference import rifle as oracle
 
 
@@ -40,3 +41,15 @@ def test_beyond_the_run_is_the_last_periods_end():
 def test_ends_of_a_cycle():
     assert [annealed(tau, 4) for tau in (0, 2, 4)] == pytest.approx([1, 0.5, 0], abs=1e-15)
     assert [printed(tau, 4) for tau in (0, 2, 4)] == pytest.approx([1, 0, 1], abs=1e-15)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.2])
+def test_triangles_are_the_oracles(floor):
+    found = [triangular(t % 4, 4, floor) for t in range(8)]
+    assert found == pytest.approx([cyclic_lr.factor(t, 8, 2, "triangular", floor) for t in range(8)])
+    assert found[:5] == pytest.approx([floor, (1 + floor) / 2, 1, (1 + floor) / 2, floor])
+
+
+@pytest.mark.parametrize(("blocks", "last"), [(1, 0.5), (4, 0.5), (16, 0.0), (3, 1.0)])
+def test_survival_is_the_oracles(blocks, last):
+    assert survival(blocks, last) == pytest.approx(stochastic_depth.survival(blocks, last))

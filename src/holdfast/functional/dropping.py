@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,18 +17,21 @@ def kept(shape: Sequence[int], q: float, gen: torch.Generator, rank: int = 0, ra
 
     Args:
         shape: of the result, (B, ...).
-        q: probability that an entry is kept, 0 to 1.
-        gen: source of the numbers; drawn in float32 whatever the features' type, so that a run in half precision keeps
-            the same entries.
+        q: probability that an entry is kept, 0 to 1; taken to the nearest multiple of :math:`2^{-16}`, for a coin costs
+            16 random bits. The same coins fall whatever the type of the features.
+        gen: source of the numbers.
         rank: which rank's slice is returned, of ``ranks`` equal batches drawn as one along the first axis.
         ranks: number of ranks.
 
     Returns:
         A boolean tensor on the generator's device.
     """
-    first = shape[0] if shape else 1
-    drawn = torch.rand((first * ranks, *shape[1:]), generator=gen, device=gen.device, dtype=torch.float32)
-    return (drawn[first * rank : first * (rank + 1)] < q).view(tuple(shape))
+    each, level = math.prod(shape), round(q * 2**16)
+    if level == 2**16:
+        return torch.ones(tuple(shape), dtype=torch.bool, device=gen.device)
+    words = torch.empty(-(-each * ranks // 4), dtype=torch.int64, device=gen.device)
+    drawn = words.random_(-(2**63), None, generator=gen).view(torch.int16)
+    return (drawn[each * rank : each * (rank + 1)] < level - 2**15).view(tuple(shape))
 
 
 def upscale(q: float) -> float:
@@ -43,7 +47,8 @@ def dropped(x: Tensor, keep: Tensor, p: float) -> Tensor:
         keep: m, boolean, of a shape that broadcasts to that of ``x``.
         p: probability that an entry is dropped; at 1 the result is 0.
     """
-    return torch.where(keep, x * upscale(1 - p), 0.0)
+    result: Tensor = _Dropped.apply(x, keep, upscale(1 - p))
+    return result
 
 
 def connected(rep: Tensor, weight: Tensor, bias: Tensor | None, keep: Tensor, p: float) -> Tensor:
@@ -77,6 +82,21 @@ def mixed(w: Tensor, w0: Tensor, keep: Tensor, p: float, *, code_gradient: bool 
     return result
 
 
+class _Dropped(torch.autograd.Function):
+    """x times the coins times a factor, which keeps nothing but the coins for its backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, keep: Tensor, factor: float) -> Tensor:
+        ctx.save_for_backward(keep)
+        ctx.shape, ctx.factor = x.shape, factor
+        return _masked(x, keep, factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        return _masked(g, *ctx.saved_tensors, ctx.factor).sum_to_size(ctx.shape), None, None
+
+
 class _Mixed(torch.autograd.Function):
     """The second form of w̃, which keeps nothing but the coins for its backward pass."""
 
@@ -84,10 +104,14 @@ class _Mixed(torch.autograd.Function):
     def forward(ctx: Any, w: Tensor, w0: Tensor, keep: Tensor, factor: float, grad_factor: float) -> Tensor:
         ctx.save_for_backward(keep)
         ctx.grad_factor = grad_factor
-        return torch.where(keep, w - w0, 0.0).mul_(factor).add_(w0)
+        return torch.lerp(w0, w, keep.to(w.dtype).mul_(factor))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        (keep,) = ctx.saved_tensors
-        return torch.where(keep, g, 0.0).mul_(ctx.grad_factor), None, None, None, None
+        return _masked(g, *ctx.saved_tensors, ctx.grad_factor), None, None, None, None
+
+
+def _masked(x: Tensor, keep: Tensor, factor: float) -> Tensor:
+    coins = keep.to(x.dtype)
+    return (coins.mul_(x) if coins.shape == x.shape else coins * x).mul_(factor)
