@@ -13,7 +13,7 @@ from holdfast.train.settings import Settings
 if TYPE_CHECKING:
     from holdfast.bench.recipe import Recipe, Row
 
-GIVEN = frozenset({"data", "data_root", "model", "weights", "method", "seed", "out", "progress"})
+GIVEN = frozenset({"data", "data_root", "nodes", "model", "weights", "method", "seed", "out", "progress"})
 """Settings that the recipe's own keys or the runner decide."""
 
 

@@ -88,8 +88,11 @@ def rehearse(settings: Settings) -> list[str]:
 
 
 def leads() -> bool:
-    """Whether this process writes: the only one, or the first of several."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    """Whether this process writes: the only one, or the first of several on the first machine."""
+    for rank in ("RANK", "SLURM_PROCID"):
+        if rank in os.environ:
+            return os.environ[rank] == "0"
+    return all(os.environ.get(rank, "0") == "0" for rank in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
 @contextmanager

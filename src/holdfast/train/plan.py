@@ -47,8 +47,8 @@ class Plan:
     def batches_per_epoch(self) -> int:
         """Training batches of each device in an epoch."""
         n, s = len(self.index.parts["train"]), self.settings
-        per_device = -(-n // s.devices)
-        left_out = last_batch_note(n, s.batch_size, world=s.devices) is not None
+        per_device = -(-n // s.world)
+        left_out = last_batch_note(n, s.batch_size, world=s.world) is not None
         return -(-per_device // s.batch_size) - int(left_out)
 
     @property
@@ -102,7 +102,7 @@ class Plan:
         yield f"method     {self.methods}"
         rates = f"lr {s.lr:g}, head {s.head_lr or s.lr:g}, weight decay {s.weight_decay:g}, {s.schedule}"
         yield f"optimiser  {s.optimizer}, {rates}; batch norm {s.bn}"
-        batch = f"{s.batch_size}" + (f" × {s.devices} devices" if s.devices > 1 else "")
+        batch = f"{s.batch_size}" + (f" × {s.world} devices" if s.world > 1 else "")
         batch += f" × {s.accumulate} accumulated" if s.accumulate > 1 else ""
         yield f"steps      {s.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
         kept = "of the best validation accuracy" if self.keeps_best else "of the last epoch"

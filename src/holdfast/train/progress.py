@@ -68,7 +68,7 @@ class Shown(Callback):
         """Seconds that are left: training steps, and validation at a third of a step's price per picture."""
         plan, s = self._plan, self._plan.settings
         left = s.epochs - len(self._history.rows)
-        batches = len(plan.index.parts.get("val", ())) / s.batch_size / s.devices
+        batches = len(plan.index.parts.get("val", ())) / s.batch_size / s.world
         validations = left / plan.val_every if plan.val_every else 1
         return step * (left * plan.batches_per_epoch + validations * batches / 3)
 

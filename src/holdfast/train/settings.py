@@ -86,7 +86,8 @@ class Settings(BaseModel):
     teacher_precision: Literal["same", "bf16"] = _option(
         "same", "arithmetic of the frozen starting point that some methods compare with", "Machine"
     )
-    devices: int = _option(1, "number of devices, or of processes on the CPU", "Machine", ge=1)
+    devices: int = _option(1, "number of devices, or of processes on the CPU, of each machine", "Machine", ge=1)
+    nodes: int = _option(1, "machines that share the run; the same command is started on each", "Machine", ge=1)
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = _option("auto", "kind of device", "Machine", compared=False)
     strategy: str = _option("auto", "Lightning's, for several devices, e.g. ddp", "Machine", compared=False)
     threads: int | None = _option(None, "CPU threads per process; none: torch's", "Machine", compared=False, ge=1)
@@ -153,6 +154,11 @@ class Settings(BaseModel):
         """The settings that make two runs different ones."""
         values = self.model_dump(mode="json")
         return {name: values[name] for name, field in type(self).model_fields.items() if extra(field)["compared"]}
+
+    @property
+    def world(self) -> int:
+        """Devices of all machines."""
+        return self.devices * self.nodes
 
     def folder(self) -> Path:
         """The run folder: ``out``, or a name in ``runs`` that the same settings give again."""

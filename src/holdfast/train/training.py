@@ -88,6 +88,7 @@ class Run:
             trainer = Trainer(
                 accelerator=s.accelerator,
                 devices=s.devices,
+                num_nodes=s.nodes,
                 strategy=s.strategy,
                 precision=_PRECISIONS[s.precision],
                 max_epochs=s.epochs,
