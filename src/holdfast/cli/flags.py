@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from holdfast.train.settings import Settings, extra
 
-_WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+_WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", tuple[int, ...]: "INTEGERS"}
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 

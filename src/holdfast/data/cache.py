@@ -16,6 +16,7 @@ from torch import Tensor
 from holdfast.core.errors import DataError, UsageError
 from holdfast.data.decode import decode, quiet_pillow, read_image
 from holdfast.data.examine import Progress
+from holdfast.data.frame import Frame, Side, pixels
 from holdfast.data.index import FolderIndex, Sample
 from holdfast.data.mapped import MappedImages, cached_file, open_cached, write_images
 
@@ -26,28 +27,30 @@ LONGEST = 4
 MARGIN = 2
 
 
-def load_image(path: str | Path, side: int) -> Tensor:
-    """Decode one picture and resize its shorter side to ``side`` (aspect kept, antialiased bilinear).
+def load_image(path: str | Path, side: Side) -> Tensor:
+    """Decode one picture and resize its shorter side to ``side`` (aspect kept, antialiased bilinear), or frame it.
 
     Returns:
-        uint8, shape (3, H, W), min(H, W) = ``side``, max(H, W) ≤ ``LONGEST`` · ``side``.
+        uint8, shape (3, H, W), min(H, W) = ``side``, max(H, W) ≤ ``LONGEST`` · ``side``; H = W of a frame.
 
     Raises:
         DataError: the file is no usable picture.
     """
-    return resize_image(decode(path, at_least=MARGIN * side), side)
+    return resize_image(decode(path, at_least=MARGIN * pixels(side)), side)
 
 
-def read_resized(path: Path, side: int) -> Tensor:
+def read_resized(path: Path, side: Side) -> Tensor:
     """``load_image`` for threads: the caller holds ``quiet_pillow``."""
-    return resize_image(read_image(path, at_least=MARGIN * side), side)
+    return resize_image(read_image(path, at_least=MARGIN * pixels(side)), side)
 
 
-def resize_image(image: Image.Image, side: int) -> Tensor:
-    """The shorter side of an RGB picture resized to ``side``: uint8, shape (3, H, W).
+def resize_image(image: Image.Image, side: Side) -> Tensor:
+    """The shorter side of an RGB picture resized to ``side``, or the picture framed: uint8, shape (3, H, W).
 
     The longer side becomes ``int(side · longer / shorter)``, as torchvision's ``Resize`` has it.
     """
+    if isinstance(side, Frame):
+        return _tensor(side.apply(image))
     width, height = image.size
     shorter = min(width, height)
     if max(width, height) > LONGEST * shorter:
@@ -56,7 +59,11 @@ def resize_image(image: Image.Image, side: int) -> Tensor:
         image = image.crop((left, top, left + cut_width, top + cut_height))
         width, height = cut_width, cut_height
     resized = image.resize((int(side * width / shorter), int(side * height / shorter)), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+    return _tensor(resized)
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
 class Source(Protocol):
@@ -81,7 +88,7 @@ class RamImages:
 class FileImages:
     """Pictures decoded anew at each access."""
 
-    def __init__(self, root: Path, side: int) -> None:
+    def __init__(self, root: Path, side: Side) -> None:
         self._root = root
         self._side = side
 
@@ -91,12 +98,12 @@ class FileImages:
 
 
 class ImageStore:
-    """Pictures of a list of samples, shorter side resized to ``side``; the same bytes whatever the cache.
+    """Pictures of a list of samples, shorter side resized to ``side`` or framed; the same bytes whatever the cache.
 
     ``store[i]`` is a uint8 tensor (3, H, W) that must not be written to.
     """
 
-    def __init__(self, source: Source, samples: Sequence[Sample], side: int) -> None:
+    def __init__(self, source: Source, samples: Sequence[Sample], side: Side) -> None:
         self._source = source
         self.samples = tuple(samples)
         self.side = side
@@ -106,7 +113,7 @@ class ImageStore:
         cls,
         what: FolderIndex | Sequence[Sample],
         root: str | Path | None = None,
-        side: int = 256,
+        side: Side = 256,
         *,
         cache: CacheKind = "ram",
         cache_dir: str | Path | None = None,
@@ -117,7 +124,7 @@ class ImageStore:
         Args:
             what: an index (all its parts) or samples.
             root: the data folder; an index brings its own.
-            side: length of the shorter side, in pixels.
+            side: length of the shorter side, in pixels; or a frame.
             cache: ``ram`` keeps the pictures in memory; ``disk`` in one file per set of pictures and side, which
                 later runs map into memory; ``off`` decodes at each access.
             cache_dir: folder of the files of ``disk``.
@@ -131,7 +138,7 @@ class ImageStore:
         folder = Path(root) if root is not None else what.root if isinstance(what, FolderIndex) else None
         if folder is None:
             raise UsageError("samples without an index need root=, the data folder")
-        if side < 1:
+        if pixels(side) < 1:
             raise UsageError(f"expected a side of at least 1 pixel, found {side}")
         kept: Mapping[str, Tensor] = {}
         if isinstance(what, FolderIndex) and what.decoded is not None and what.decoded.side == side:
@@ -154,7 +161,7 @@ def _source(
     cache: str,
     distinct: Sequence[Sample],
     root: Path,
-    side: int,
+    side: Side,
     kept: Mapping[str, Tensor],
     cache_dir: str | Path | None,
     progress: Progress | None,
@@ -181,7 +188,7 @@ def _source(
 
 
 def _decode_all(
-    samples: Sequence[Sample], root: Path, side: int, kept: Mapping[str, Tensor], progress: Progress | None
+    samples: Sequence[Sample], root: Path, side: Side, kept: Mapping[str, Tensor], progress: Progress | None
 ) -> Iterator[tuple[str, Tensor]]:
     """Digest and picture of each sample, decoded in threads, a bounded number ahead."""
     ahead = 64

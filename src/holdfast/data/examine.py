@@ -15,6 +15,8 @@ from holdfast.data.decode import UnreadableImageError, quiet_pillow, read_image
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from holdfast.data.frame import Side
+
 Progress = Callable[[int, int], None]
 """Called with the number done and the number in all."""
 
@@ -50,7 +52,7 @@ def examine(
     root: Path,
     paths: Collection[str],
     *,
-    side: int | None = None,
+    side: Side | None = None,
     known: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Examined:
@@ -90,7 +92,7 @@ def _digest(path: Path) -> tuple[str, str | None]:
         return "", error.strerror or str(error)
 
 
-def _decode(path: Path, side: int | None) -> tuple[Tensor | None, str | None]:
+def _decode(path: Path, side: Side | None) -> tuple[Tensor | None, str | None]:
     from holdfast.data.cache import read_resized
 
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from holdfast.core.errors import DataError
 from holdfast.data.examine import Examined, Progress, examine
+from holdfast.data.frame import Side
 from holdfast.data.index import PARTS, Decoded, FolderIndex, Sample, Skipped, class_weights
 from holdfast.data.manifest import load_split, save_split
 from holdfast.data.portion import Portion
@@ -32,7 +33,7 @@ def scan(
     split_seed: int | None = None,
     val_within: bool = False,
     strict: bool = False,
-    side: int | None = None,
+    side: Side | None = None,
     known: Collection[str] = (),
     progress: Progress | None = None,
 ) -> FolderIndex:
@@ -53,7 +54,7 @@ def scan(
         split_seed: of the split alone, so that several subsets share one test part; None takes ``seed``.
         val_within: hold validation pictures out of the subset by ``seed``, and leave a val folder alone.
         strict: an unusable file is an error instead of being skipped.
-        side: keep the decoded pictures, shorter side resized to this, for a store of the same side.
+        side: keep the decoded pictures, shorter side resized to this or framed, for a store of the same side.
         known: digests of pictures decoded before, which are not decoded again (see ``cached_digests``).
         progress: called with the number of pictures decoded and the number in all.
 
@@ -89,7 +90,7 @@ def index_of(
     notes: Sequence[str] = (),
     *,
     strict: bool = False,
-    side: int | None = None,
+    side: Side | None = None,
     known: Collection[str] = (),
     progress: Progress | None = None,
 ) -> FolderIndex:
@@ -121,7 +122,7 @@ def _index(
     examined: Examined,
     skipped: tuple[Skipped, ...],
     notes: Sequence[str],
-    side: int | None,
+    side: Side | None,
 ) -> FolderIndex:
     parts = {part: _in_order(found[part]) for part in PARTS if part in found}
     index = FolderIndex(root, classes, parts, skipped, decoded=_decoded(examined, parts, side))
@@ -209,7 +210,7 @@ def _in_order(by_class: Mapping[str, list[Sample]]) -> tuple[Sample, ...]:
     return tuple(sample for samples in by_class.values() for sample in sorted(samples, key=lambda s: s.path))
 
 
-def _decoded(examined: Examined, parts: Mapping[str, tuple[Sample, ...]], side: int | None) -> Decoded | None:
+def _decoded(examined: Examined, parts: Mapping[str, tuple[Sample, ...]], side: Side | None) -> Decoded | None:
     if side is None:
         return None
     wanted = {sample.digest for samples in parts.values() for sample in samples}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from holdfast.data.frame import Side
+
 PARTS = ("train", "val", "test")
 
 
@@ -38,9 +40,9 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Decoded:
-    """Pictures that a scan has decoded already, by digest, shorter side ``side``."""
+    """Pictures that a scan has decoded already, by digest, shorter side ``side`` or framed."""
 
-    side: int
+    side: Side
     images: Mapping[str, Tensor]
 
 

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from holdfast.core.errors import UsageError
-from holdfast.data.augment import EvalTransform, TenCrop, TrainTransform, eval_side, keyed_uniforms
+from holdfast.data.augment import EvalTransform, TenCrop, eval_side, keyed_uniforms
 from holdfast.data.cache import CacheKind, ImageStore
 from holdfast.data.examine import Progress
+from holdfast.data.frame import Fit, side_of
 from holdfast.data.index import FolderIndex, Sample
+from holdfast.data.protocols import train_transform
 
 Transform = Callable[..., Tensor]
 """Called as ``transform(image, epoch=…, sample=…)``."""
@@ -139,7 +141,9 @@ def make_loaders(
     cache_dir: str | Path | None = None,
     workers: int = 0,
     augment: bool = True,
+    transform: str = "crops",
     crop_ratio: float = 0.875,
+    fit: Fit = "shorter",
     ten_crop: bool = False,
     rank: int = 0,
     world: int = 1,
@@ -149,7 +153,7 @@ def make_loaders(
     """Loaders of ``(uint8 pictures, labels, positions in the part)`` for the parts that exist.
 
     Call ``set_epoch`` on the training loader before each epoch. Val and test come whole, in
-    order, on every rank. Scan with ``side=eval_side(size, crop_ratio)``, and nothing is decoded twice.
+    order, on every rank. Scan with ``side=side_of(eval_side(size, crop_ratio), fit)``, and nothing is decoded twice.
 
     Args:
         index: the scanned folder.
@@ -160,7 +164,9 @@ def make_loaders(
         cache_dir: likewise.
         workers: loading processes; 0 loads in this one. The batches are the same.
         augment: False gives the training part centre crops.
+        transform: of the training part, ``crops`` or a protocol; see ``train_transform``.
         crop_ratio: see ``EvalTransform``.
+        fit: see ``Frame``.
         ten_crop: val and test as ``TenCrop``, shape (B, 10, 3, size, size).
         rank: of this process.
         world: number of processes.
@@ -171,14 +177,14 @@ def make_loaders(
         UsageError: an argument out of range.
         DataError: see ``ImageStore.build``.
     """
-    side = eval_side(size, crop_ratio)
+    side = side_of(eval_side(size, crop_ratio), fit)
     store = ImageStore.build(index, side=side, cache=cache, cache_dir=cache_dir, progress=progress)
     centre = EvalTransform(size, crop_ratio)
     loaders: dict[str, Loader] = {}
     for part, samples in index.parts.items():
         if part == "train":
-            transform: Transform = TrainTransform(size, seed=seed) if augment else centre
-            dataset = ImageDataset(store.select(samples), samples, transform)
+            drawn: Transform = train_transform(transform, size, seed) if augment else centre
+            dataset = ImageDataset(store.select(samples), samples, drawn)
             sampler = EpochSampler(len(samples), seed=seed, rank=rank, world=world, dataset=dataset)
         else:
             dataset = ImageDataset(store.select(samples), samples, TenCrop(size, crop_ratio) if ten_crop else centre)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from holdfast.data.atomic import atomic_writer
+from holdfast.data.frame import Side
 from holdfast.data.index import Sample
 
 MAGIC = b"HFIMAGE1"
@@ -26,7 +27,7 @@ TAIL = 8 + len(MAGIC)
 Table = dict[str, tuple[int, int, int]]
 
 
-def cached_file(folder: Path, digests: Iterable[str], side: int) -> Path:
+def cached_file(folder: Path, digests: Iterable[str], side: Side) -> Path:
     """Where the pictures with these digests lie at this side; another Pillow may decode to other bytes."""
     key = hashlib.sha256("\n".join([f"{MAGIC.decode()} {PIL.__version__} {side}", *sorted(set(digests))]).encode())
     return folder / f"images-{side}px-{key.hexdigest()[:32]}.bin"
@@ -72,7 +73,7 @@ def open_cached(file: Path) -> MappedImages | None:
     return None if read_table(file) is None else MappedImages(file)
 
 
-def cached_digests(folder: str | Path, side: int) -> frozenset[str]:
+def cached_digests(folder: str | Path, side: Side) -> frozenset[str]:
     """Digests of all pictures that files of a cache folder hold at this side: they have been decoded before."""
     tables = (read_table(file) for file in sorted(Path(folder).glob(f"images-{side}px-*.bin")))
     return frozenset(digest for table in tables if table is not None for digest in table)

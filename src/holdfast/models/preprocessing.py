@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -22,6 +22,9 @@ class Preprocessing:
         size: side of the square input, in pixels.
         crop: share of the shorter side that the evaluation's centre crop keeps: resize to round(size / crop), cut size.
         interpolation: ``bilinear`` or ``bicubic``.
+        fit: ``shorter``: the picture's shorter side is resized, aspect kept; ``square`` and ``padded``: see
+            ``holdfast.data.frame.Frame``.
+        ten_crop: whether testing averages ten crops; else the centre crop.
     """
 
     mean: tuple[float, ...]
@@ -29,6 +32,8 @@ class Preprocessing:
     size: int
     crop: float
     interpolation: str
+    fit: Literal["shorter", "square", "padded"] = "shorter"
+    ten_crop: bool = False
 
 
 def preprocessing(resolved: Resolved, model: nn.Module, *, from_hub: bool, image_size: int | None) -> Preprocessing:

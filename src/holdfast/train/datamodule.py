@@ -14,9 +14,11 @@ from holdfast.data.loader import Loader, make_loaders, set_epoch
 from holdfast.train.plan import Plan
 
 
-def loaders_of(plan: Plan, cache_dir: Path, *, rank: int = 0, world: int = 1) -> dict[str, Loader]:
-    """Loaders of the plan's parts for one rank; val and test come whole."""
-    s = plan.settings
+def loaders_of(
+    plan: Plan, cache_dir: Path, *, rank: int = 0, world: int = 1, ten_crop: bool = False
+) -> dict[str, Loader]:
+    """Loaders of the plan's parts for one rank; val and test come whole, as ten crops where asked for."""
+    s, p = plan.settings, plan.built.preprocessing
     return make_loaders(
         plan.index,
         size=plan.size,
@@ -26,7 +28,10 @@ def loaders_of(plan: Plan, cache_dir: Path, *, rank: int = 0, world: int = 1) ->
         cache_dir=s.cache_dir or cache_dir,
         workers=s.workers,
         augment=s.augment,
-        crop_ratio=plan.built.preprocessing.crop,
+        transform=s.transform,
+        crop_ratio=p.crop,
+        fit=p.fit,
+        ten_crop=ten_crop,
         rank=rank,
         world=world,
     )

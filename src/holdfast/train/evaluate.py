@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from holdfast.data.augment import EvalTransform, TenCrop, eval_side, normalise
 from holdfast.data.cache import ImageStore
+from holdfast.data.frame import side_of
 from holdfast.data.index import Sample
 from holdfast.data.loader import ImageDataset, batches
 from holdfast.models.preprocessing import Preprocessing
@@ -117,7 +118,8 @@ def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, devi
     Args:
         run: the network with its preprocessing.
         pictures: of the run's classes.
-        ten_crop: average the probabilities of ten crops of each picture instead of taking the centre's.
+        ten_crop: average the probabilities of ten crops of each picture instead of taking the centre's; a run whose
+            protocol tests so always does.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Raises:
@@ -125,8 +127,9 @@ def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, devi
         UsageError: no such device here.
     """
     where, p = device_named(device), run.preprocessing
+    ten_crop = ten_crop or p.ten_crop
     transform = TenCrop(p.size, p.crop) if ten_crop else EvalTransform(p.size, p.crop)
-    side = eval_side(p.size, p.crop)
+    side = side_of(eval_side(p.size, p.crop), p.fit)
     store = ImageStore.build(pictures.samples, pictures.root, side, cache="off")
     loader = batches(ImageDataset(store, pictures.samples, transform), 8 if ten_crop else 64)
     model = run.model.to(where)

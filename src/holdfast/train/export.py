@@ -56,6 +56,8 @@ def save_preprocessing(built: Built, classes: Sequence[str], folder: RunFolder) 
         "options": built.options,
         "size": p.size,
         "resize_shorter_side": round(p.size / p.crop),
+        "fit": p.fit,
+        "ten_crop": p.ten_crop,
         "crop": p.crop,
         "interpolation": "bilinear",
         "antialias": True,

@@ -11,9 +11,8 @@ from lightning.pytorch import Callback, Trainer
 
 from holdfast.train.module import Classifier
 from holdfast.train.run_folder import RunFolder, write_text
+from holdfast.train.schedule import Row, plateaus
 from holdfast.train.seeding import reseed
-
-Row = dict[str, float]
 
 
 class History(Callback):
@@ -23,20 +22,34 @@ class History(Callback):
         folder: of the run.
         seed: of the run.
         patience: epochs without better validation accuracy before training stops; None never stops.
+        plateau: validations without progress before the rates are cut; None never cuts.
+        cuts: the plateau after so many cuts stops training.
     """
 
-    def __init__(self, folder: RunFolder, *, seed: int, patience: int | None) -> None:
+    def __init__(
+        self, folder: RunFolder, *, seed: int, patience: int | None, plateau: int | None = None, cuts: int = 2
+    ) -> None:
         self.rows: list[Row] = []
         self.best_epoch = 0
         self._folder, self._seed, self._patience = folder, seed, patience
+        self._plateau, self._cuts = plateau, cuts
         self.seconds_before = 0.0
         self._began = time.monotonic()
         self._rates: dict[str, float] = {}
 
     @property
     def stopped(self) -> bool:
-        """Whether patience has run out."""
-        return self._patience is not None and len(self.rows) - self.best_epoch >= self._patience
+        """Whether patience has run out, or the last plateau is reached."""
+        tired = self._patience is not None and len(self.rows) - self.best_epoch >= self._patience
+        return tired or self._plateaus > self._cuts
+
+    @property
+    def _plateaus(self) -> int:
+        return 0 if self._plateau is None else plateaus(self.rows, self._plateau)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Tell a resumed run's schedule of the cuts before."""
+        pl_module.cuts = min(self._plateaus, self._cuts)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Before an epoch's first step: seed the global generators, so that a resumed run draws the same."""
@@ -60,6 +73,8 @@ class History(Callback):
             not self.best_epoch or self._order(row) > self._order(self.rows[self.best_epoch - 1])
         ):
             self.best_epoch = len(self.rows)
+        if self._plateau is not None:
+            pl_module.cut(min(self._plateaus, self._cuts))
         trainer.should_stop = trainer.should_stop or self.stopped
         if trainer.logger is not None:
             trainer.logger.log_metrics({k: v for k, v in row.items() if k != "epoch"}, step=trainer.global_step)

@@ -72,6 +72,8 @@ def _load(folder: RunFolder, written: dict[str, Any]) -> LoadedRun:
         int(written["size"]),
         float(written["crop"]),
         str(written["interpolation"]),
+        written.get("fit", "shorter"),
+        bool(written.get("ten_crop", False)),
     )
     if not folder.model.is_file():
         raise DataError(f"{folder.model} is missing; the run's other files cannot stand in for it: train again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from holdfast.core.compose import Composition
 from holdfast.core.world import mean_over_ranks
+from holdfast.train.schedule import factor
 from holdfast.train.settings import Settings
 
 
@@ -70,6 +70,7 @@ class Classifier(LightningModule):
         self.methods = methods
         self.settings = settings
         self.total_steps = total_steps
+        self.cuts = 0
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.train_tally, self.val_tally = Tally(), Tally()
 
@@ -107,7 +108,18 @@ class Classifier(LightningModule):
         s = self.settings
         groups = self.methods.param_groups(self.model, lr=s.lr, head_lr=s.head_lr, weight_decay=s.weight_decay)
         optimizer = SGD(groups, lr=s.lr, momentum=s.momentum) if s.optimizer == "sgd" else AdamW(groups, lr=s.lr)
-        return optimizer, LambdaLR(optimizer, self._cosine) if s.schedule == "cosine" else None
+        return optimizer, None if s.schedule == "constant" else LambdaLR(optimizer, self._factor)
 
-    def _cosine(self, step: int) -> float:
-        return 0.5 * (1 + math.cos(math.pi * min(step, self.total_steps) / self.total_steps))
+    def cut(self, cuts: int) -> None:
+        """Let so many cuts be made in all, from the next step on."""
+        self.cuts = cuts
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LambdaLR)
+        for group, rate in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+            group["lr"] = rate * self._factor(schedule.last_epoch)
+
+    def _factor(self, step: int) -> float:
+        s = self.settings
+        return factor(
+            s.schedule, step, self.total_steps, decay_at=s.decay_at or (), decay=s.decay_factor, cuts=self.cuts
+        )

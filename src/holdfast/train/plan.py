@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from holdfast.core.compose import Composition, compose
 from holdfast.core.errors import DataError, UsageError
 from holdfast.data.augment import eval_side
+from holdfast.data.frame import side_of
 from holdfast.data.index import PARTS, FolderIndex
 from holdfast.data.loader import last_batch_note
+from holdfast.data.protocols import PROTOCOLS, SIZE, Protocol
 from holdfast.data.source import find_pictures
 from holdfast.models.build import Built, build
+from holdfast.models.preprocessing import Preprocessing
+from holdfast.train.schedule import in_words
 from holdfast.train.settings import Settings
 from holdfast.train.source import check_source, source_index
 
@@ -57,9 +61,15 @@ class Plan:
         return -(-self.batches_per_epoch // self.settings.accumulate)
 
     @property
+    def epochs(self) -> int:
+        """Passes over the training pictures: as asked, or as many whole ones as the iterations need."""
+        wanted = self.settings.iterations
+        return self.settings.epochs if wanted is None else -(-wanted // self.steps_per_epoch)
+
+    @property
     def total_steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.steps_per_epoch * self.settings.epochs
+        return self.steps_per_epoch * self.epochs
 
     @property
     def validates(self) -> bool:
@@ -74,7 +84,7 @@ class Plan:
         if self.settings.val_every is not None:
             return self.settings.val_every
         wanted = round(len(self.index.parts["val"]) / len(self.index.parts["train"]))
-        return min(max(1, wanted), self.settings.epochs)
+        return min(max(1, wanted), self.epochs)
 
     @property
     def keeps_best(self) -> bool:
@@ -97,17 +107,25 @@ class Plan:
         yield f"network    {built.name} at {self.size} px, from {start}"
         for note in built.notes:
             yield f"           {note}"
+        if protocol := PROTOCOLS.get(s.transform):
+            side = eval_side(self.size, protocol.crop)
+            yield f"pictures   as in {s.transform}: {protocol.fit} at {side} px; not printed, so ours: {protocol.ours}"
         head = built.head
         yield f"head       {head.head}: {head.in_features} → {head.out_features}; rep at {head.rep}"
         yield f"method     {self.methods}"
-        rates = f"lr {s.lr:g}, head {s.head_lr or s.lr:g}, weight decay {s.weight_decay:g}, {s.schedule}"
+        rates = f"lr {s.lr:g}, head {s.head_lr or s.lr:g}, weight decay {s.weight_decay:g}, {in_words(s)}"
         yield f"optimiser  {s.optimizer}, {rates}; batch norm {s.bn}"
         batch = f"{s.batch_size}" + (f" × {s.world} devices" if s.world > 1 else "")
         batch += f" × {s.accumulate} accumulated" if s.accumulate > 1 else ""
-        yield f"steps      {s.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
+        yield f"steps      {self.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
         kept = "of the best validation accuracy" if self.keeps_best else "of the last epoch"
         used = "used once, at the end" if s.measure_test else "left alone"
         yield f"keeps      the weights {kept}; the test part is {used}"
+
+
+def _prepared(preprocessing: Preprocessing, protocol: Protocol) -> Preprocessing:
+    """What a network's pictures go through, mean and standard deviation aside, as a paper has it."""
+    return replace(preprocessing, crop=protocol.crop, fit=protocol.fit, ten_crop=protocol.ten_crop)
 
 
 def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
@@ -119,6 +137,8 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
         ModelError: the network cannot be used.
     """
     methods = compose(settings.method)
+    if (settings.schedule == "step") != (settings.decay_at is not None):
+        raise UsageError("schedule 'step' needs decay_at, the optimiser steps of its cuts; other schedules take none")
     check_source(settings, methods.expression)
     pictures = find_pictures(
         settings.data,
@@ -130,23 +150,29 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
         split_seed=settings.split_seed,
         val_within=settings.val_within,
     )
+    protocol = PROTOCOLS.get(settings.transform)
     built = build(
         settings.model,
         max(1, pictures.classes),
         weights=settings.weights,
         pretrained=settings.pretrained,
-        image_size=settings.image_size,
+        image_size=settings.image_size or (None if protocol is None else SIZE),
         drop_rate=settings.drop_rate,
         seed=settings.seed,
     )
+    if protocol is not None:
+        built = replace(built, preprocessing=_prepared(built.preprocessing, protocol))
+    p = built.preprocessing
     index = pictures.index(
         strict=settings.strict,
-        side=None if settings.cache == "off" else eval_side(built.preprocessing.size, built.preprocessing.crop),
+        side=None if settings.cache == "off" else side_of(eval_side(p.size, p.crop), p.fit),
         progress=progress,
     )
     if len(index.classes) != built.head.out_features:
         raise DataError(f"{settings.data} changed while it was read: repeat the command")
     plan = Plan(settings, methods, index, built, source_index(settings, methods.expression))
-    if settings.early_stopping is not None and not plan.val_every:
-        raise UsageError("early_stopping needs validation pictures and val_every >= 1")
+    watching = {"early_stopping": settings.early_stopping is not None, "plateau": settings.schedule == "plateau"}
+    for name, asked in watching.items():
+        if asked and not plan.val_every:
+            raise UsageError(f"{name} needs validation pictures and val_every >= 1")
     return plan

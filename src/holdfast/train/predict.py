@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from holdfast.data.augment import EvalTransform, eval_side
+from holdfast.data.augment import EvalTransform, TenCrop, eval_side
 from holdfast.data.cache import read_resized
 from holdfast.data.decode import UnreadableImageError, quiet_pillow
+from holdfast.data.frame import Side, side_of
 from holdfast.data.index import Skipped
 from holdfast.data.walk import Tree
 from holdfast.train.evaluate import predict_batches, top_classes
@@ -52,7 +53,8 @@ def predict(run: LoadedRun, files: Iterable[Path], *, device: str = "auto") -> I
         UsageError: no such device here.
     """
     where, p = device_named(device), run.preprocessing
-    side, crop = eval_side(p.size, p.crop), EvalTransform(p.size, p.crop)
+    side = side_of(eval_side(p.size, p.crop), p.fit)
+    crop = TenCrop(p.size, p.crop) if p.ten_crop else EvalTransform(p.size, p.crop)
     model = run.model.to(where)
     for group in _groups(_listed(files)):
         pictures = read_pictures(group, side)
@@ -78,7 +80,7 @@ def _groups(files: Iterator[Path]) -> Iterator[list[Path]]:
         yield group
 
 
-def read_pictures(files: list[Path], side: int) -> list[Tensor | str]:
+def read_pictures(files: list[Path], side: Side) -> list[Tensor | str]:
     """The pictures with this shorter side, or why there is none."""
 
     def read(file: Path) -> Tensor | str:

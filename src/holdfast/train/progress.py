@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from holdfast.train.duration import in_words
-from holdfast.train.history import History, Row
+from holdfast.train.history import History
 from holdfast.train.plan import Plan
+from holdfast.train.schedule import Row
 
 TIMED = 5
 """Steps after which the time of the whole run is estimated."""
@@ -44,7 +45,7 @@ class Shown(Callback):
             text = TextColumn("{task.description}")
             columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self._console, refresh_per_second=4)
-            total = self._plan.batches_per_epoch * self._plan.settings.epochs
+            total = self._plan.batches_per_epoch * self._plan.epochs
             self._bar.add_task("epoch 1", total=total, completed=len(self._history.rows) * self._plan.batches_per_epoch)
             self._bar.start()
 
@@ -67,7 +68,7 @@ class Shown(Callback):
     def _estimate(self, step: float) -> float:
         """Seconds that are left: training steps, and validation at a third of a step's price per picture."""
         plan, s = self._plan, self._plan.settings
-        left = s.epochs - len(self._history.rows)
+        left = plan.epochs - len(self._history.rows)
         batches = len(plan.index.parts.get("val", ())) / s.batch_size / s.world
         validations = left / plan.val_every if plan.val_every else 1
         return step * (left * plan.batches_per_epoch + validations * batches / 3)
@@ -76,7 +77,7 @@ class Shown(Callback):
         """Show the epoch's figures."""
         if not self._history.rows or not trainer.is_global_zero:
             return
-        line = in_a_line(self._history.rows[-1], self._plan.settings.epochs)
+        line = in_a_line(self._history.rows[-1], self._plan.epochs)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], description=line)
         elif self._kind == "lines":

@@ -51,6 +51,9 @@ class Settings(BaseModel):
     )
     measure_test: bool = _option(True, "use the test part at the end; no, while settings are being chosen", "Data")
     augment: bool = _option(True, "random crops and mirroring of training pictures", "Data")
+    transform: Literal["crops", "zhong2020", "li2018", "li2018-star", "wan2019", "li2020"] = _option(
+        "crops", "how pictures are cut, trained on and tested: our own way, or a paper's", "Data"
+    )
     strict: bool = _option(False, "an unusable picture is an error instead of being skipped", "Data")
     cache: Literal["ram", "disk", "off"] = _option("ram", "where decoded pictures are kept", "Data", compared=False)
     cache_dir: Path | None = _option(None, "folder of the disk cache; none: in the run folder", "Data", compared=False)
@@ -63,6 +66,12 @@ class Settings(BaseModel):
 
     method: str = _option("plain", "regularisation, e.g. 'l2_sp(alpha=0.1)+ptr(R=3)'", "Training")
     epochs: int = _option(30, "passes over the training pictures", "Training", ge=1)
+    iterations: int | None = _option(
+        None,
+        "optimiser steps to train for, rounded up to whole epochs; none: as many epochs as asked",
+        "Training",
+        ge=1,
+    )
     batch_size: int = _option(20, "pictures per batch and device", "Training", ge=1)
     accumulate: int = _option(1, "batches whose gradients make up one step", "Training", ge=1)
     optimizer: Literal["sgd", "adamw"] = _option("sgd", "optimiser", "Training")
@@ -70,7 +79,15 @@ class Settings(BaseModel):
     head_lr: float | None = _option(1e-2, "learning rate of the new head; none takes lr", "Training", gt=0)
     momentum: float = _option(0.9, "momentum of SGD", "Training", ge=0, lt=1)
     weight_decay: float = _option(1e-4, "decay of weights that no penalty owns", "Training", ge=0)
-    schedule: Literal["cosine", "constant"] = _option("cosine", "course of the learning rates", "Training")
+    schedule: Literal["cosine", "constant", "step", "plateau"] = _option(
+        "cosine", "course of the learning rates; plateau cuts them when validation stops progressing", "Training"
+    )
+    decay_at: tuple[int, ...] | None = _option(
+        None, "optimiser steps after which schedule 'step' cuts the rates, e.g. 6000 or 6000,8000", "Training"
+    )
+    decay_factor: float = _option(0.1, "what a cut multiplies the rates by", "Training", gt=0, le=1)
+    plateau: int = _option(5, "validations without progress before schedule 'plateau' cuts", "Training", ge=1)
+    cuts: int = _option(2, "cuts of schedule 'plateau'; the plateau after the last ends training", "Training", ge=0)
     class_weights: Literal["none", "balanced"] = _option("none", "weights of the classes in the loss", "Training")
     keep: Literal["best", "last"] = _option("best", "weights to keep: best on validation, or of the end", "Training")
     early_stopping: int | None = _option(None, "stop after so many epochs without improvement", "Training", ge=1)
@@ -105,12 +122,25 @@ class Settings(BaseModel):
     NOT_WRITTEN: ClassVar[frozenset[str]] = frozenset({"out", "progress"})
     """Settings that say nothing about the run itself and are not written down in its folder."""
 
+    @field_validator("decay_at", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:  # stands first, so that it runs after the word none is understood
+        found = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
+        return found or None
+
     @field_validator("*", mode="before")
     @classmethod
     def _none_in_words(cls, value: Any, info: Any) -> Any:
         if info.field_name == "class_weights":  # where none is a word of its own
             return "none" if value is None else value
         return None if isinstance(value, str) and value.lower() == "none" else value
+
+    @field_validator("decay_at")
+    @classmethod
+    def _in_order(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (value[0] < 1 or sorted(set(value)) != list(value)):
+            raise ValueError("expected steps of at least 1 in rising order")
+        return value
 
     @field_validator("data", mode="before")
     @classmethod

@@ -13,10 +13,12 @@ from torch.utils.data import Dataset
 from holdfast.core.errors import UsageError
 from holdfast.core.method import Method
 from holdfast.core.streams import Stream
-from holdfast.data.augment import EvalTransform, TrainTransform, eval_side, normalise
+from holdfast.data.augment import EvalTransform, eval_side, normalise
 from holdfast.data.cache import ImageStore
 from holdfast.data.examine import Progress
+from holdfast.data.frame import side_of
 from holdfast.data.index import FolderIndex
+from holdfast.data.protocols import train_transform
 from holdfast.data.walk import UNSPLIT, Tree, read_tree
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.train.labelled import pictures_in
@@ -80,7 +82,8 @@ class SourcePictures(Dataset[tuple[Tensor, int]]):
 
     def open(self, store: ImageStore | None = None, progress: Progress | None = None) -> ImageStore:
         """Decode the pictures as the settings' cache says, before the first is read; or share another's."""
-        side = eval_side(self._preprocessing.size, self._preprocessing.crop)
+        p = self._preprocessing
+        side = side_of(eval_side(p.size, p.crop), p.fit)
         self._store = store or ImageStore.build(
             self._index, side=side, cache=self._settings.cache, cache_dir=self._cache_dir, progress=progress
         )
@@ -94,7 +97,8 @@ class SourcePictures(Dataset[tuple[Tensor, int]]):
         p, kept = self._preprocessing, self._store[position]
         if self._augmented:
             draw = int(torch.randint(2**31, ()))  # a new one at each look
-            picture = TrainTransform(p.size, seed=self._settings.seed)(kept, epoch=draw, sample=position)
+            augment = train_transform(self._settings.transform, p.size, self._settings.seed)
+            picture = augment(kept, epoch=draw, sample=position)
         else:
             picture = EvalTransform(p.size, p.crop)(kept)
         return normalise(picture, p.mean, p.std), self.samples[position].label
@@ -121,7 +125,7 @@ class Source:
     ) -> None:
         make = (index, preprocessing, settings, cache_dir)
         self._moving, self._still = SourcePictures(*make, settings.augment), SourcePictures(*make, augmented=False)
-        key = f"{preprocessing.size}px-{digest(index)[:32]}"
+        key = f"{preprocessing.size}px-{preprocessing.fit}-{digest(index)[:32]}"
         self.stream = Stream(
             self._moving, workers=settings.workers, still=self._still, folder=cache_dir, key=key, progress=progress
         )

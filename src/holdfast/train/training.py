@@ -67,7 +67,8 @@ class Run:
             "teacher_dtype": torch.bfloat16 if s.teacher_precision == "bf16" else None,
         }
         self.methods = HoldfastCallback(plan.methods, **self.prepared_with)
-        self.history = History(folder, seed=s.seed, patience=s.early_stopping)
+        plateau = s.plateau if s.schedule == "plateau" else None
+        self.history = History(folder, seed=s.seed, patience=s.early_stopping, plateau=plateau, cuts=s.cuts)
         self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
         if s.bn == "frozen":
             freeze_batchnorm(plan.built.model)
@@ -91,7 +92,7 @@ class Run:
                 num_nodes=s.nodes,
                 strategy=s.strategy,
                 precision=_PRECISIONS[s.precision],
-                max_epochs=s.epochs,
+                max_epochs=self.plan.epochs,
                 accumulate_grad_batches=s.accumulate,
                 check_val_every_n_epoch=self.plan.val_every or None,
                 limit_val_batches=None if self.plan.val_every else 0,
@@ -139,7 +140,7 @@ class Run:
             self.history.load_state_dict(checkpoint["callbacks"][self.history.state_key])
             if trainer.is_global_zero:
                 self._say(f"resuming   after epoch {len(self.history.rows)}")
-            if self.history.stopped or len(self.history.rows) >= self.plan.settings.epochs:
+            if self.history.stopped or len(self.history.rows) >= self.plan.epochs:
                 self._restore(checkpoint)
                 return trainer
         if self.source is not None:
@@ -205,7 +206,8 @@ class Run:
 
     @functools.cached_property
     def _loaders(self) -> dict[str, Loader]:
-        return loaders_of(self.plan, self.folder.path / "cache")
+        ten_crop = self.plan.built.preprocessing.ten_crop
+        return loaders_of(self.plan, self.folder.path / "cache", ten_crop=ten_crop)
 
     def _predictions(
         self, network: torch.nn.Module, device: torch.device, parts: Sequence[str] = ("val", "test")
@@ -218,7 +220,7 @@ class Run:
                 part, plan.index.parts[part], predict_batches(network, loaders[part], preprocessing, device, precision)
             )
             for part in parts
-            if part in loaders
+            if part in loaders and (part != "test" or plan.settings.measure_test)
         }
 
 
@@ -239,7 +241,7 @@ def execute(plan: Plan, folder: RunFolder, console: Console) -> Result:
     except Interrupted as signal:
         done = f"epoch {len(run.history.rows)}" if run.history.rows else "no epoch yet"
         raise KeyboardInterrupt(
-            f"{signal} after {done} of {plan.settings.epochs}; the same command goes on from the last checkpoint"
+            f"{signal} after {done} of {plan.epochs}; the same command goes on from the last checkpoint"
         ) from None
     finally:
         plan.methods.remove()
