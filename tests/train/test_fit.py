@@ -204,3 +204,10 @@ def test_a_rehearsal_tells_everything_and_writes_nothing(tiny):
 def test_fp16_is_refused_on_the_cpu_before_anything_is_trained(tiny):
     with pytest.raises(UsageError, match="fp16 needs an accelerator"):
         holdfast.fit(**tiny, precision="fp16", accelerator="cpu")
+
+
+def test_settings_are_chosen_without_a_look_at_the_test_part(tiny):
+    run = holdfast.fit(**tiny, measure_test=False, val_within=True, samples_per_class=5, val_fraction=0.2)
+    assert not any(name.startswith("test.") and name != "test.images" for name in run.figures)
+    assert {line.split(",")[0] for line in (run.folder / "predictions.csv").read_text().splitlines()[1:]} == {"val"}
+    assert (run["train.images"], run["val.images"]) == (12, 3)
