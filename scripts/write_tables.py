@@ -1,4 +1,4 @@
-"""Put the generated tables between their markers in README.md and docs/: methods, results, defaults, overhead.
+"""Put the generated tables between their markers in README.md and docs/: methods, results, defaults, costs, data.
 
 python scripts/write_tables.py            # after a measurement, or after adding a method
 python scripts/write_tables.py --check    # exit 1 where a table is not up to date
@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 from holdfast.core.registry import methods
+from holdfast.data.named.catalogue import catalogue
+from holdfast.data.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parent.parent
 OVERHEAD = {"results/overhead-cpu.json": "CPU", "results/overhead-gpu.json": "GPU"}
@@ -50,6 +52,34 @@ def overhead_table() -> str:
     return "\n".join(parts)
 
 
+def datasets_table() -> str:
+    """One line per named split."""
+    lines = ["| name | data set | classes | train | val | test | split |", "|---|---|---|---|---|---|---|"]
+    for name, entry in catalogue().items():
+        counts = " | ".join(str(entry.split.counts.get(part) or "") for part in ("train", "val", "test"))
+        home = f"[{entry.manifest.title}]({entry.manifest.home})"
+        lines.append(f"| `{name}` | {home} | {entry.classes} | {counts} | {entry.split.origin}: {entry.split.about} |")
+    return "\n".join(lines)
+
+
+def dataset_notes() -> str:
+    """What the manifests flag, data set after data set."""
+    manifests = {entry.manifest.title: entry.manifest for entry in catalogue().values()}
+    return "\n".join(f"- {title}: {note}." for title, m in manifests.items() for note in m.notes)
+
+
+def protocols_table() -> str:
+    """One line per protocol."""
+    lines = ["| name | kept | training | testing | ours, where the paper is silent |", "|---|---|---|---|---|"]
+    fits = {"shorter": "shorter side {}", "square": "{0}×{0}, aspect lost", "padded": "{0}×{0}, aspect kept, on black"}
+    for name, p in PROTOCOLS.items():
+        does = ["random place", "mirror"] if p.flip else ["random place"]
+        does += ["smoothing"] * bool(p.blur) + ["scale and rotation"] * bool(p.degrees)
+        tests = "ten crops" if p.ten_crop else "centre"
+        lines.append(f"| `{name}` | {fits[p.fit].format(p.kept)} | {', '.join(does)} | {tests} | {p.ours} |")
+    return "\n".join(lines)
+
+
 def real_images() -> tuple[str, str]:
     """The tables of benchmarks/real_images.py: rates on validation, methods on the test parts."""
     spec = importlib.util.spec_from_file_location("real_images", ROOT / "benchmarks" / "real_images.py")
@@ -78,6 +108,11 @@ def main() -> None:
         "README.md": {"methods": methods_table("docs/methods/"), "real": real},
         "docs/overhead.md": {"overhead": overhead_table()},
         "docs/defaults.md": {"defaults": defaults},
+        "docs/datasets.md": {
+            "datasets": datasets_table(),
+            "dataset-notes": dataset_notes(),
+            "protocols": protocols_table(),
+        },
     }
     stale = []
     for name, parts in tables.items():
