@@ -214,6 +214,19 @@ def test_a_damaged_result_is_named(recipe, planned):
         list(planned(recipe).final())
 
 
+def test_results_of_other_defaults_are_not_mistaken_for_these(recipe, planned):
+    plan = planned(recipe)
+    work(plan)
+    job = next(plan.final())
+    row = plan.store.read(job.name)
+    del row["settings"]["momentum"]  # a version before there was such a setting
+    plan.store.settle(job.name, row)
+    assert planned(recipe).result(job)["seed"] == 0
+    plan.store.settle(job.name, {**row, "settings": {**row["settings"], "batch_size": 7}})
+    with pytest.raises(HoldfastError, match=r"other defaults \(batch_size was 7 and is 20\)"):
+        planned(recipe).result(job)
+
+
 @pytest.mark.slow
 def test_a_run_over_two_processes_is_a_command_of_its_own(tmp_path):
     from cli.conftest import paint

@@ -22,6 +22,9 @@ from holdfast.train.settings import Settings
 FIRST_TUNING_SEED = 1000
 """Seeds of trials start here, out of the way of the final runs'."""
 
+PATHS = frozenset({"data", "source", "weights"})
+"""Settings that say where things are; names and results go by what they are."""
+
 Stage = Literal["tune", "run"]
 Values = Mapping[str, Scalar]
 
@@ -53,6 +56,11 @@ class Job:
     seed: int
     values: Values
     settings: Settings
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """What a result says of its run's settings: all that decide it, but for paths."""
+    return {name: value for name, value in settings.identity().items() if name not in PATHS}
 
 
 @dataclass(frozen=True)
@@ -140,11 +148,16 @@ class Grid:
         return [self.job("tune", cell, values, seed) for seed in range(first, first + self.recipe.tuning.seeds)]
 
     def _identity(self, settings: Settings, cell: Cell) -> dict[str, Any]:
-        """All that decides a run's result but the seed; data and weights by what they are, not where."""
+        """All that decides a run's result but the seed; data and weights by what they are, not where.
+
+        A setting at its default is left out, so that a version that adds one names the same runs the same. That a
+        default changed is seen when a result is read: it holds every setting.
+        """
         data, model, *source = self.places(cell)
-        found = settings.identity()
+        fields = type(settings).model_fields
+        found = {k: v for k, v in recorded(settings).items() if v != fields[k].default}
         found |= {"data": self._sources[data], "weights": self._sources[model]}
-        return {**found, "source": self._sources[source[0]] if source else None}
+        return {**found, "source": self._sources[source[0]]} if source else found
 
     def _settings(self, stage: Stage, cell: Cell, values: Values) -> Settings:
         recipe, root, (data_name, model_name) = self.recipe, self.scope.root, self.recipe.columns[cell.column]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from holdfast.bench.grid import Cell, Grid, Job, Scope
 from holdfast.bench.recipe import Recipe
@@ -29,6 +30,14 @@ class Plan:
     tuner: Tuner
     store: Store
     missing: dict[str, str]
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """What a finished run left; None where it is not finished.
+
+        Raises:
+            UsageError: it was made with other settings, for another version has other defaults.
+        """
+        return self.tuner.result(job)
 
     def ready(self) -> Iterator[Job | Ask]:
         """What can be done now and is not settled; what follows from open trials is not among it."""

@@ -113,7 +113,7 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
     if chosen is not None and chosen.values is not None:
         for seed in range(plan.grid.seeds):
             job = plan.grid.job("run", cell, chosen.values, seed)
-            found = store.read(job.name)
+            found = plan.result(job)
             failed += found is None and store.reason(job.name) is not None
             if found is not None:
                 part = "test" if f"test.{recipe.metric}" in found["figures"] else "val"
@@ -194,7 +194,7 @@ def _versions(plan: Plan) -> list[str]:
     """Whether the runs were made with more than one version of something that may matter."""
     seen: dict[str, set[str]] = {}
     for job in plan.final():
-        row = plan.store.read(job.name)
+        row = plan.result(job)
         for name, value in (row or {"figures": {}})["figures"].items():
             if name.startswith("versions."):
                 seen.setdefault(name.removeprefix("versions."), set()).add(str(value))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from holdfast.bench.grid import Cell, Grid, Job, Values
+from holdfast.bench.grid import Cell, Grid, Job, Values, recorded
 from holdfast.bench.store import Store
 from holdfast.bench.trials import Trials
 from holdfast.core.errors import UsageError
@@ -108,12 +108,30 @@ class Tuner:
 
         None where a run of it failed.
         """
-        rows = [self._store.read(job.name) for job in jobs]
+        rows = [self.result(job) for job in jobs]
         figures: list[dict[str, Any]] = [row["figures"] for row in rows if row is not None]
         if len(figures) < len(jobs):
             return None
         mean = [math.fsum(f[name] for f in figures) / len(figures) for name in ("val.accuracy", "val.nll")]
         return mean[0], -mean[1]
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """What a finished run left; None where it is not finished.
+
+        Raises:
+            UsageError: it was made with other settings, for another version has other defaults.
+        """
+        found = self._store.read(job.name)
+        if found is None:
+            return None
+        now, then = recorded(job.settings), found["settings"]
+        other = [f"{k} was {v} and is {now[k]}" for k, v in then.items() if k in now and v != now[k]]
+        if other:
+            raise UsageError(
+                f"the runs in {self._store.root} were made by a version with other defaults ({'; '.join(other)}); "
+                "write these into the recipe's settings, or choose another folder with --out"
+            )
+        return found
 
     def settled(self, jobs: list[Job]) -> bool:
         """Whether all runs of a trial have ended."""

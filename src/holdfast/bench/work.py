@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.bench.claims import Claims
-from holdfast.bench.grid import Job
+from holdfast.bench.grid import Job, recorded
 from holdfast.bench.plan import Plan
 from holdfast.bench.tuning import Ask
 from holdfast.core.errors import HoldfastError
@@ -25,8 +25,6 @@ from holdfast.train.settings import Settings
 Fit = Callable[[Settings], dict[str, Any]]
 """Trains and measures: settings, the folder among them, to figures."""
 
-PATHS = ("data", "source", "weights")
-"""Settings that say where things are; a result names them by their place in the recipe."""
 POLL = 1.0
 """Seconds between looks for work, while the others' runs decide what comes next."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -199,7 +197,7 @@ def described(job: Job) -> dict[str, Any]:
         "column": job.cell.column,
         "seed": job.seed,
         "values": dict(job.values),
-        "settings": {name: value for name, value in job.settings.identity().items() if name not in PATHS},
+        "settings": recorded(job.settings),
     }
 
 
