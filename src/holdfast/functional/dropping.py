@@ -94,7 +94,8 @@ class _Dropped(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        return _masked(g, *ctx.saved_tensors, ctx.factor).sum_to_size(ctx.shape), None, None
+        (keep,) = ctx.saved_tensors
+        return _masked(g, keep, ctx.factor).sum_to_size(ctx.shape), None, None
 
 
 class _Mixed(torch.autograd.Function):
@@ -109,7 +110,8 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        return _masked(g, *ctx.saved_tensors, ctx.grad_factor), None, None, None, None
+        (keep,) = ctx.saved_tensors
+        return _masked(g, keep, ctx.grad_factor), None, None, None, None
 
 
 def _masked(x: Tensor, keep: Tensor, factor: float) -> Tensor:
