@@ -166,7 +166,7 @@ class Mini(_Strict):
     seeds: int = Field(default=2, ge=1)
     trials: int = Field(default=2, ge=1)
     samples_per_class: int = Field(default=5, ge=1)
-    settings: dict[str, Any] = {"epochs": 2}
+    settings: dict[str, Any] = {"epochs": 2, "iterations": None}
 
 
 class Printed(_Strict):
