@@ -152,7 +152,8 @@ def proximal_step(state: SharpState, alpha: float, corner: Corner) -> None:
     for part in chunks(params):
         d = corner.shrink(in_full(differences(params[part], anchors[part])), weights[part], thresholds[part])
         zeros += [corner.zeros(x) for x in d]
-        torch._foreach_copy_(params[part], torch._foreach_add(anchors[part], d))
+        torch._foreach_add_(d, anchors[part])
+        torch._foreach_copy_(params[part], d)
     frozen = torch.stack(zeros).sum()
     state.figures |= {"frozen": frozen, "frozen_share": frozen / sum(corner.units(p) for p in params)}
 

@@ -79,36 +79,45 @@ def shrink_groups(d: list[Tensor], F: Weights, thresholds: Sequence[float]) -> l
             norms = _norms(x, None, 0.0)
             x.mul_(torch.where(norms > c, 1 - c / norms, 0))
         else:
-            _shrink_weighted(x, f, c)
+            for part, weights in zip(*(t.split(_rows(x)) for t in (x, f)), strict=True):
+                _shrink_weighted(part, weights, c)
     return d
 
 
 def zero_groups(d: Tensor) -> Tensor:
-    """How many groups are exactly 0, a whole number."""
-    return (d != 0).flatten(1).any(1).logical_not().sum()
+    """How many groups are 0, a whole number; numbers whose squares vanish move no weight either."""
+    return (_norms(d, None, 0.0) == 0).sum()
 
 
 def _shrink_weighted(d: Tensor, F: Tensor, c: float) -> None:
     r"""In place :math:`v_j = d_j/(1 + cF_j/r)`, with r > 0 the root of :math:`\sum_jF_jd_j^2/(r + cF_j)^2 = 1`.
 
-    Where :math:`F_j > 0`, v is 0 if :math:`(\sum_jd_j^2/F_j)^{1/2} \le c`; entries with :math:`F_j = 0` stay. Newton's
-    method on :math:`S^{-1/2} = 1`, with S the sum: concave in r, so that the steps rise to the root from the left.
+    Where :math:`F_j > 0`, v is 0 if :math:`(\sum_jd_j^2/F_j)^{1/2} \le c`; entries with :math:`F_j = 0` stay.
     """
     axes = tuple(range(1, d.dim()))
-    sizes, b = F.sqrt().mul_(d.abs()), c * F
-    high = sizes.square().sum(axes, keepdim=True).sqrt_()  # S ≤ 1 there
-    low, r = high * torch.finfo(d.dtype).eps, high
     frozen = torch.where(F > 0, d.square() / F, 0).sum(axes, keepdim=True).sqrt_() <= c
+    b = c * F
+    v = d / (b / _root(F.sqrt().mul_(d.abs()), b, frozen)).add_(1)
+    d.copy_(torch.where(F > 0, torch.where(frozen, 0, v), d))
+
+
+def _root(sizes: Tensor, b: Tensor, frozen: Tensor) -> Tensor:
+    r"""For each group the r > 0 with :math:`S(r) = \sum_j(q_j/(r + b_j))^2 = 1`, where it is not frozen.
+
+    Newton's method on :math:`S^{-1/2} = 1`: concave in r, so that the steps rise to the root from the left.
+    """
+    axes, eps = tuple(range(1, b.dim())), torch.finfo(b.dtype).eps
+    high: Tensor = torch.linalg.vector_norm(sizes, dim=axes, keepdim=True)  # S ≤ 1 there
+    low, r = high * eps, high
     for _ in range(_NEWTON):
         shifted = r + b
         terms = (sizes / shifted).square_()
         S, slope = terms.sum(axes, keepdim=True), terms.div_(shifted).sum(axes, keepdim=True)
         before, r = r, torch.maximum(r + (S.sqrt() - 1) * S / slope, low)
         # on an accelerator the look would cost a sync
-        if d.device.type == "cpu" and not bool((((r - before).abs() > 1e-12 * r) & ~frozen).any()):
+        if b.device.type == "cpu" and not bool((((r - before).abs() > max(1e-12, 8 * eps) * r) & ~frozen).any()):
             break
-    v = d / b.div_(r).add_(1)
-    d.copy_(torch.where(F > 0, torch.where(frozen, 0, v), d))
+    return r
 
 
 def _roots(d: list[Tensor], eps: float) -> list[Tensor]:
@@ -120,11 +129,15 @@ def _roots(d: list[Tensor], eps: float) -> list[Tensor]:
 
 def _norms(d: Tensor, F: Tensor | None, eps: float) -> Tensor:
     axes = tuple(range(1, d.dim()))
-    if F is None and not eps:
+    if F is None:
         norms: Tensor = torch.linalg.vector_norm(d, dim=axes, keepdim=True)
-        return norms
-    squares = d.square() if F is None else d.square().mul_(F)
-    return squares.sum(axes, keepdim=True).add_(eps).sqrt_()
+        return norms.square_().add_(eps).sqrt_() if eps else norms
+    return d.square().mul_(F).sum(axes, keepdim=True).add_(eps).sqrt_()
+
+
+def _rows(d: Tensor, limit: int = 1 << 16) -> int:
+    """How many groups to work on at a time, so that what is made of them stays in cache; all on an accelerator."""
+    return max(1, len(d) if d.device.type != "cpu" else limit * len(d) // max(1, d.numel()))
 
 
 def _root_p(d: Tensor) -> float:
