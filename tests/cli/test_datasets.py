@@ -4,8 +4,8 @@ import json
 
 import pytest
 import yaml
-from tests.data import miniatures
 
+from data import miniatures
 from holdfast.data.named import catalogue as facts
 
 

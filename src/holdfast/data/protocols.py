@@ -65,7 +65,7 @@ PROTOCOLS: dict[str, Protocol] = {
         scale=(0.95, 1.05),
         degrees=5.0,
         ten_crop=True,
-        ours="crops of 224, jitter read as their random place, magnified 0.95 to 1.05, turned up to 5 degrees, no mirror",
+        ours="crops of 224; jitter is their random place; magnified 0.95 to 1.05, turned up to 5 degrees; no mirror",
     ),
     "li2018": Protocol(256, "square", flip=0.5, blur=0.5, ours=_BLURRED),
     "li2018-star": Protocol(256, "shorter", flip=0.5, blur=0.5, ten_crop=True, ours=_BLURRED),

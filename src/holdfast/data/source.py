@@ -116,5 +116,6 @@ def find_pictures(
         )
         return FromName(opened)
     splitting: dict[str, Any] = {"seed": seed, "val_fraction": val_fraction, "test_fraction": test_fraction}
-    splitting |= {"portion": portion or asked, "split_seed": split_seed, "val_within": val_within}
+    splitting |= {"portion": portion, "samples_per_class": samples_per_class}
+    splitting |= {"split_seed": split_seed, "val_within": val_within}
     return FromFolder(Path(name), splitting)

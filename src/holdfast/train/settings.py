@@ -36,9 +36,9 @@ class Settings(BaseModel):
         "Data",
     )
     data_root: Path = _option(Path("data"), "folder of the data sets that have names", "Data", compared=False)
-    source: Path | None = _option(
+    source: str | None = _option(
         None,
-        "folder of pictures of the pre-trained network's classes, for methods that train on them too",
+        "pictures of the pre-trained network's classes, a folder or a name, for methods that train on them too",
         "Data",
     )
     image_size: int | None = _option(None, "side of the input in pixels; none takes the network's own", "Data", ge=8)
@@ -122,9 +122,17 @@ class Settings(BaseModel):
     NOT_WRITTEN: ClassVar[frozenset[str]] = frozenset({"out", "progress"})
     """Settings that say nothing about the run itself and are not written down in its folder."""
 
+    # The last before-validator runs first: these two see None where the word none was given.
+    @field_validator("data", "source", mode="before")
+    @classmethod
+    def _folder_or_name(cls, value: Any) -> Any:
+        if isinstance(value, str) and is_named(value):
+            return value
+        return str(Path(value).expanduser().absolute()) if isinstance(value, str | Path) else value
+
     @field_validator("decay_at", mode="before")
     @classmethod
-    def _listed(cls, value: Any) -> Any:  # stands first, so that it runs after the word none is understood
+    def _listed(cls, value: Any) -> Any:
         found = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int) else value
         return found or None
 
@@ -142,14 +150,7 @@ class Settings(BaseModel):
             raise ValueError("expected steps of at least 1 in rising order")
         return value
 
-    @field_validator("data", mode="before")
-    @classmethod
-    def _folder_or_name(cls, value: Any) -> Any:
-        if isinstance(value, str) and is_named(value):
-            return value
-        return str(Path(value).expanduser().absolute()) if isinstance(value, str | Path) else value
-
-    @field_validator("source", "weights", "data_root", "cache_dir", "out")
+    @field_validator("weights", "data_root", "cache_dir", "out")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

@@ -1,9 +1,10 @@
-"""A folder of source pictures, for methods that train on them beside the target's."""
+"""Source pictures, of a folder or of a data set by name, for methods that train on them beside the target's."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,11 @@ from holdfast.data.cache import ImageStore
 from holdfast.data.examine import Progress
 from holdfast.data.frame import side_of
 from holdfast.data.index import FolderIndex
+from holdfast.data.named.catalogue import entry, is_named
+from holdfast.data.named.dataset import open_named
+from holdfast.data.portion import split_portion
 from holdfast.data.protocols import train_transform
+from holdfast.data.source import FromName
 from holdfast.data.walk import UNSPLIT, Tree, read_tree
 from holdfast.models.preprocessing import Preprocessing
 from holdfast.train.labelled import pictures_in
@@ -42,16 +47,21 @@ def check_source(settings: Settings, methods: Iterable[Method]) -> None:
 
 
 def source_index(settings: Settings, methods: Iterable[Method]) -> FolderIndex | None:
-    """The source pictures that the methods ask for: the train part of the folder, or all of one without parts.
+    """The source pictures that the methods ask for: the train part, or all of a folder without parts.
 
     Raises:
-        DataError: the folder holds no classes of pictures.
+        DataError: the folder holds no classes of pictures, or the data set is not there.
     """
     if asks(methods) is None or settings.source is None:
         return None
-    files, _ = read_tree(Tree(settings.source))
+    if is_named(settings.source):
+        name, portion = split_portion(settings.source)
+        opened = open_named(entry(name), settings.data_root, val_fraction=0, portion=portion)
+        return FromName(replace(opened, parts={"train": opened.parts["train"]})).index(strict=settings.strict)
+    folder = Path(settings.source)
+    files, _ = read_tree(Tree(folder))
     classes = tuple(files["train"] if "train" in files else files[UNSPLIT])
-    found = pictures_in(settings.source, classes, "train", strict=settings.strict)
+    found = pictures_in(folder, classes, "train", strict=settings.strict)
     return FolderIndex(found.root, classes, {"train": tuple(found.samples)}, tuple(found.skipped))
 
 
