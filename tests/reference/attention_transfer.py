@@ -3,7 +3,7 @@
     Q = vec(Σ_c |F_c|^p),   Ω = β/2 Σ_stages ‖Q_S/‖Q_S‖₂ − Q_T/‖Q_T‖₂‖₂,   p = 2.
 
 Readings. Per sample, then the mean over the batch. The printed norm is un-squared, with gradient 0 where student and
-teacher agree. `code`: the authors' repository, β Σ_stages mean over batch and positions of the squared difference, without ½.
+teacher agree. `code`: the authors' repository, β Σ_stages mean over batch and positions of the squared difference.
 Maps (B, C, H, W) have channels on axis 1, tokens (B, N, D) on the last. A map that is zero everywhere has Q/‖Q‖ = 0.
 """
 

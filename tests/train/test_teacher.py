@@ -48,16 +48,16 @@ def test_a_resumed_run_measures_nothing_again(tiny, tmp_path, monkeypatch):
     method = "delta(alpha=0.1, epochs=2, batches=2)"
     whole = kept(holdfast.fit(**tiny | {"method": method, "keep": "last", "out": tmp_path / "whole"}))
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(self, trainer, module):
         if trainer.current_epoch == 2:
-            raise Stop
+            raise StopError
 
     with monkeypatch.context() as patch:
         patch.setattr(holdfast.adapters.lightning.HoldfastCallback, "on_train_epoch_start", stop)
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             holdfast.fit(**tiny | {"method": method, "keep": "last"})
     monkeypatch.setattr(channels, "measured", lambda *_, **__: 1 / 0)
     assert not differ(kept(holdfast.fit(**tiny | {"method": method, "keep": "last"})), whole)

@@ -66,7 +66,8 @@ def distances(Q: Tensor, Q0: Tensor) -> Tensor:
     """
     d = Q - Q0
     real = torch.linalg.vector_norm(d.detach(), dim=1, keepdim=True) > torch.finfo(d.dtype).eps ** 0.5
-    return torch.linalg.vector_norm(torch.where(real, d, torch.zeros_like(d)), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(torch.where(real, d, torch.zeros_like(d)), dim=1)
+    return norms
 
 
 def flow(F1: Tensor, F2: Tensor) -> Tensor:
