@@ -2,9 +2,9 @@
 
     python benchmarks/runner.py --root ../shared
 
-The runs are those of a user: MobileNetV2 on flowers, one thread each. What is left of a worker's time beside its runs is
-the runner's: planning, claiming, writing down, looking for more. The import of torch, paid once in a worker's life, is
-listed apart. The ratio of two workers to one means something on two cores that nobody else uses.
+The runs are those of a user: MobileNetV2 on flowers, one thread each. What is left of a worker's time beside its runs
+is the runner's: planning, claiming, writing down, looking for more. The import of torch, paid once in a worker's life,
+is listed apart. The ratio of two workers to one means something on two cores that nobody else uses.
 """
 
 from __future__ import annotations

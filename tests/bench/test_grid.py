@@ -111,9 +111,18 @@ def test_a_column_without_its_data_is_left_out_with_the_reason(recipe, planned, 
     (root / "blues" / "note").unlink()
     (root / "blues").rmdir()
     plan = planned(recipe)
-    assert list(plan.missing) == ["blues"]
-    assert "no folder" in plan.missing["blues"]
+    assert list(plan.left_out) == ["column blues"]
+    assert "no folder" in plan.left_out["column blues"]
     assert {job.cell.column for job in plan.ready()} == {"reds"}
+
+
+def test_a_row_without_its_source_pictures_is_left_out_alone(recipe, planned):
+    for place in (0, 3):  # whether it is the first row or the last one
+        rows = list(recipe.model_dump()["methods"].items())
+        rows.insert(place, ("joint", {"method": "joint_train", "settings": {"source": "imagenet"}, "reuse": "plain"}))
+        plan = planned(varied(recipe, methods=dict(rows)))
+        assert list(plan.left_out) == ["joint in column reds", "joint in column blues"]
+        assert {job.cell.row for job in plan.ready()} == {"plain", "ptr", "l2"}
 
 
 def test_nothing_to_run_is_said(recipe, planned, root):

@@ -86,6 +86,14 @@ def test_a_quoted_level_without_a_gain_is_not_compared(recipe, table):
     assert of(table(varied(recipe, paper=PAPER, published=quoted)), "ptr").difference is None
 
 
+def test_another_metric_is_shown_and_not_compared(recipe, table):
+    other = [{"row": "ptr", "column": "reds", "value": 72.0, "gain": 1.0, "metric": "mean_class_accuracy"}]
+    found = table(varied(recipe, paper=PAPER, published=other))
+    assert of(found, "ptr").difference is None
+    assert "72.00, mean class accuracy, gain +1.00" in FORMATS["md"](found)
+    assert of(table(varied(recipe, paper=PAPER, published=PUBLISHED)), "plain").difference is not None
+
+
 def test_a_cell_with_fewer_runs_than_asked_is_marked(recipe, table, planned):
     table(recipe)
     found = make_table(planned(recipe, seeds=5))

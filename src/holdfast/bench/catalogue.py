@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from holdfast.bench.in_text import InText
 from holdfast.bench.recipe import Protocol, Recipe
 from holdfast.core.errors import UsageError
 from holdfast.core.registry import nearest
@@ -43,10 +44,24 @@ def protocol(name: str) -> Protocol:
     Raises:
         UsageError: there is no such protocol.
     """
-    folder = _package() / "protocols"
-    if name not in _stems(folder):
-        raise UsageError(f"no protocol {name!r}{nearest(name, _stems(folder))}")
-    return _checked(Protocol, f"protocol {name}", (folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    return _of_paper(Protocol, "protocol", "protocols", name)
+
+
+def in_text(paper: str) -> InText:
+    """The figures that a paper prints in its text, as ``in_text("zhong2020").figures["entropy_ptr"].value``.
+
+    Raises:
+        UsageError: none are known of such a paper.
+    """
+    return _of_paper(InText, "figures in the text of", "in-text", paper)
+
+
+def _of_paper(kind: type[Kind], what: str, folder: str, name: str) -> Kind:
+    """A file of the package that goes by a paper's name."""
+    place = _package() / folder
+    if name not in _stems(place):
+        raise UsageError(f"no {what} {name!r}{nearest(name, _stems(place))}")
+    return _checked(kind, f"{what} {name}", (place / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _package() -> Traversable:

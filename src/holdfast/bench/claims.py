@@ -149,7 +149,7 @@ class Claims:
 
 def claimed(folder: Path) -> set[str]:
     """Names that are claimed, by the living or the dead."""
-    return {name for name, _ in _entries(folder)} if folder.is_dir() else set()
+    return {name for name, _ in _entries(folder)}
 
 
 def held_by(folder: Path, pid: int) -> list[str]:
@@ -165,7 +165,8 @@ def held_by(folder: Path, pid: int) -> list[str]:
 
 def _entries(folder: Path) -> list[tuple[str, int]]:
     """Name and generation of every claim."""
-    with os.scandir(folder) as found:
+    parts: list[tuple[str, str, str]] = []
+    with suppress(FileNotFoundError), os.scandir(folder) as found:
         parts = [entry.name.rpartition(".") for entry in found if not entry.name.startswith(".")]
     return [(name, int(generation)) for name, _, generation in parts if generation.isdigit()]
 

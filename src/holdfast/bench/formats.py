@@ -84,7 +84,7 @@ def _cells(entry: Entry) -> list[str]:
         interval,
         "" if entry.p is None else _probability(entry.p),
         "" if entry.error_reduction is None else f"{entry.error_reduction:.1f}",
-        published(entry.published),
+        published(entry.published, entry.metric),
         "" if entry.difference is None else f"{entry.difference:+.2f}",
     ]
 
@@ -105,11 +105,12 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def published(printed: Printed | None) -> str:
-    """The published figure; a gain where it was quoted from another paper or stands alone."""
+def published(printed: Printed | None, metric: str) -> str:
+    """The published figure, its gain, and what it measures where that is not ``metric``."""
     if printed is None:
         return ""
     said = [] if printed.value is None else [_with_spread(printed.value, printed.std)]
+    said += [printed.metric.replace("_", " ")] if printed.metric != metric else []
     if printed.gain is not None:
         said.append(f"gain {printed.gain:+.2f}")
     if printed.origin == "quoted":

@@ -112,6 +112,10 @@ class Grid:
             if wanted(self._names(cell))
         ]
 
+    def spreads(self) -> bool:
+        """Whether a run of some cell takes several devices."""
+        return any(self._layered(cell).get("devices", 1) != 1 for cell in self.cells)
+
     def _names(self, cell: Cell) -> frozenset[str]:
         return frozenset({cell.row, cell.column, *self.recipe.columns[cell.column]})
 

@@ -51,15 +51,15 @@ def worker(task: Task, share: int) -> None:
     parent = os.getppid()
     if task.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(task.threads)  # before torch is imported
-    gpus = visible_gpus()
-    if len(gpus) > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[share % len(gpus)]
     from holdfast.bench.claims import Claims
     from holdfast.bench.plan import make_plan
     from holdfast.bench.work import Worker
 
     try:
         plan = make_plan(task.recipe, task.scope, task.out, writes=True)
+        gpus = visible_gpus()
+        if len(gpus) > 1 and not plan.grid.spreads():
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[share % len(gpus)]  # before torch looks for devices
         with Claims(plan.store.claims, task.lease) as claims:
             Worker(plan, claims, threads=task.threads, share=share, goes_on=lambda: os.getppid() == parent).work()
     except (HoldfastError, OSError) as error:

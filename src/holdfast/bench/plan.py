@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,22 @@ class Plan:
         grid: cells and how runs are made of them.
         tuner: trials and choices.
         store: results so far.
-        missing: why cells that are asked for cannot be run here, by column.
+        missing: why cells that are asked for, or that these build on, cannot be run here.
     """
 
     grid: Grid
     tuner: Tuner
     store: Store
-    missing: dict[str, str]
+    missing: dict[Cell, str]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """What cannot be run here, in words, and why: whole columns, and single rows of the others."""
+        here = {cell.column for cell in self._cells()}
+        return {
+            f"{cell.row} in column {cell.column}" if cell.column in here else f"column {cell.column}": reason
+            for cell, reason in self.missing.items()
+        }
 
     def result(self, job: Job) -> dict[str, Any] | None:
         """What a finished run left; None where it is not finished.
@@ -78,10 +87,10 @@ class Plan:
         return self.tuner.budget(cell) - known
 
     def _cells(self) -> list[Cell]:
-        return [cell for cell in self.grid.cells if cell.column not in self.missing]
+        return [cell for cell in self.grid.cells if cell not in self.missing]
 
     def _tuned(self) -> list[Cell]:
-        return [cell for cell in self.tuner.cells() if cell.column not in self.missing]
+        return [cell for cell in self.tuner.cells() if cell not in self.missing]
 
 
 def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
@@ -102,25 +111,32 @@ def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
         if writes or store.sources.get(place) is not None:
             store.sources.note(place, fingerprint)
     grid = Grid(recipe, scope, found)
-    reasons = {
-        cell.column: next((absent[place] for place in grid.places(cell) if place in absent), "") for cell in grid.cells
-    }
-    missing = {column: reason for column, reason in reasons.items() if reason}
     if not grid.cells:
         why = recipe.data_only or "no cell of the table is picked by --only, or none has a method"
         raise UsageError(f"there is nothing to run: {why}")
-    if len(missing) == len(reasons):
+    tuner = Tuner(grid, store)
+    missing = _missing(tuner, absent)
+    if missing.keys() >= set(grid.cells):
         raise UsageError(f"no column can be run here: {next(iter(missing.values()))}")
-    return Plan(grid, Tuner(grid, store), store, missing)
+    return Plan(grid, tuner, store, missing)
 
 
 def stored_plan(recipe: Recipe, scope: Scope, out: Path) -> Plan:
-    """What a folder holds of a recipe, without the data: columns that were never begun are missing."""
+    """What a folder holds of a recipe, without the data: cells that were never begun are missing."""
     store = Store(out)
     grid = Grid(recipe, scope, store.sources)
-    missing = {
-        cell.column: "not begun"
-        for cell in grid.cells
-        if any(store.sources.get(place) is None for place in grid.places(cell))
-    }
-    return Plan(grid, Tuner(grid, store), store, missing)
+    tuner = Tuner(grid, store)
+    places = {place for cell in (*grid.cells, *tuner.cells()) for place in grid.places(cell)}
+    return Plan(grid, tuner, store, _missing(tuner, {p: "not begun" for p in places if store.sources.get(p) is None}))
+
+
+def _missing(tuner: Tuner, absent: Mapping[str, str]) -> dict[Cell, str]:
+    """Reasons for the cells that need something absent, or take values over from a cell that does."""
+    grid, found = tuner.grid, {}
+    for cell in dict.fromkeys((*grid.cells, *tuner.cells())):
+        other = grid.recipe.methods[cell.row].reuse
+        needed = (*grid.places(cell), *(grid.places(Cell(other, cell.column)) if other is not None else ()))
+        reason = next((absent[place] for place in needed if place in absent), None)
+        if reason is not None:
+            found[cell] = reason
+    return found

@@ -60,8 +60,8 @@ def run_bench(task: Task, machines: Machines, console: Console) -> Status:
     """
     plan = make_plan(task.recipe, task.scope, task.out, writes=True)
     _check(plan, machines)
-    for column, reason in plan.missing.items():
-        console.print(f"not run: column {column}: {reason}", soft_wrap=True, highlight=False, markup=False)
+    for what, reason in plan.left_out.items():
+        console.print(f"not run: {what}: {reason}", soft_wrap=True, highlight=False, markup=False)
     show = Shown(plan, console)
     if not any(True for _ in plan.ready()):
         return show.look()

@@ -36,6 +36,7 @@ class Entry:
         error_reduction: share of that row's errors that this one avoids, in per cent.
         published: the printed figure.
         part: ``test``, or ``val`` where the data have no test part.
+        metric: what was measured in our runs.
     """
 
     row: str
@@ -55,6 +56,7 @@ class Entry:
     error_reduction: float | None = None
     published: Printed | None = None
     part: str = "test"
+    metric: str = "accuracy"
 
     @property
     def complete(self) -> bool:
@@ -63,9 +65,12 @@ class Entry:
 
     @property
     def difference(self) -> float | None:
-        """Ours less the published figure; where that was quoted from another paper, our gain less the printed gain."""
+        """Ours less the published figure; where that was quoted from another paper, our gain less the printed gain.
+
+        None where the paper measured something else.
+        """
         printed = self.published
-        if printed is None:
+        if printed is None or printed.metric != self.metric:
             return None
         if printed.origin == "quoted" or printed.value is None:
             theirs = printed.gain
@@ -133,6 +138,7 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
         against=recipe.against(cell.row),
         published=_printed(plan, cell),
         part=part,
+        metric=recipe.metric,
     )
 
 
