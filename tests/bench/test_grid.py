@@ -119,7 +119,8 @@ def test_a_column_without_its_data_is_left_out_with_the_reason(recipe, planned, 
 def test_a_row_without_its_source_pictures_is_left_out_alone(recipe, planned):
     for place in (0, 3):  # whether it is the first row or the last one
         rows = list(recipe.model_dump()["methods"].items())
-        rows.insert(place, ("joint", {"method": "joint_train", "settings": {"source": "imagenet"}, "reuse": "plain"}))
+        joint = {"method": "joint_train(lam={lam})", "search": {"lam": [0.5, 1]}, "reuse": "plain"}
+        rows.insert(place, ("joint", {**joint, "settings": {"source": "imagenet"}}))
         plan = planned(varied(recipe, methods=dict(rows)))
         assert list(plan.left_out) == ["joint in column reds", "joint in column blues"]
         assert {job.cell.row for job in plan.ready()} == {"plain", "ptr", "l2"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from holdfast.bench.grid import Scope
     from holdfast.bench.local import Task
-    from holdfast.bench.recipe import Printed, Recipe
+    from holdfast.bench.recipe import Printed, Recipe, Row
 
 bench = typer.Typer(help="Compare methods over data, networks and seeds: a paper's table, or a recipe of your own.")
 
@@ -160,7 +161,7 @@ def _rehearse(task: Task) -> None:
 
     plan = make_plan(task.recipe, task.scope, task.out, writes=False)
     finished, failed = plan.store.finished(), plan.store.failed()
-    lines = [f"not run: column {column}: {reason}" for column, reason in plan.missing.items()]
+    lines = [f"not run: {what}: {reason}" for what, reason in plan.left_out.items()]
     for job in (*plan.trials(), *plan.final()):
         state = "finished" if job.name in finished else "failed" if job.name in failed else "to do"
         values = ", ".join(f"{name}={value}" for name, value in job.values.items())
@@ -175,7 +176,8 @@ def _show(name: str, recipe: Recipe) -> None:
     """A recipe in words, then the figures that its paper prints."""
     typer.echo(f"{name}: {recipe.title}")
     if recipe.paper is not None:
-        typer.echo(f"printed    {recipe.paper.key}, table {recipe.paper.table}{_remark(recipe.paper.note)}")
+        place = recipe.paper.table if recipe.paper.table.startswith("Figure") else f"table {recipe.paper.table}"
+        typer.echo(f"printed    {recipe.paper.key}, {place}{_remark(recipe.paper.note)}")
     typer.echo(f"runs       {recipe.seeds} seeds, {recipe.metric}, protocol {recipe.protocol or 'none'}")
     if recipe.data_only is not None:
         typer.echo(f"not run    {recipe.data_only}")
@@ -186,22 +188,48 @@ def _show(name: str, recipe: Recipe) -> None:
         few = "" if data.samples_per_class is None else f", {data.samples_per_class} per class"
         typer.echo(f"data       {key}: {data.data}{few}{_remark(data.note)}")
     for key, model in recipe.models.items():
-        start = model.weights or model.source or "published weights"
+        start = ", ".join(part for part in (model.source, model.weights) if part) or "published weights"
         typer.echo(f"network    {key}: {model.model}, from {start}{_remark(model.note)}")
     for key, row in recipe.methods.items():
-        search = ", ".join(f"{n} in {o if isinstance(o, list) else o.model_dump()}" for n, o in row.search.items())
-        typer.echo(f"method     {key}: {row.method}{f'; {search}' if search else ''}{_remark(row.note)}")
+        typer.echo(f"method     {key}: {'; '.join(_row(row))}{_remark(row.note)}")
     for note in recipe.notes:
         typer.echo(f"note       {note}")
+    digits = max((_digits(figure) for figure in recipe.published), default=0)
     for figure in recipe.published:
-        typer.echo(f"published  {figure.row}, {figure.column}: {_figure(figure)}")
+        typer.echo(f"published  {figure.row}, {figure.column}: {_figure(figure, digits)}")
 
 
 def _remark(note: str) -> str:
     return f" ({' '.join(note.split())})" if note else ""
 
 
-def _figure(figure: Printed) -> str:
-    from holdfast.bench.formats import published
+def _row(row: Row) -> Iterator[str]:
+    """What a row runs, and how that differs from the others."""
+    yield "not run" if row.method is None else row.method
+    yield from (f"{name} in {o if isinstance(o, list) else o.model_dump()}" for name, o in row.search.items())
+    if row.reuse is not None:
+        yield f"values of {row.reuse}"
+    yield from (f"{name}: {value}" for name, value in row.settings.items())
+    if row.columns is not None:
+        yield f"in {', '.join(row.columns)}"
 
-    return f"{published(figure)} {figure.metric.replace('_', ' ')}{_remark(figure.note)}"
+
+def _digits(figure: Printed) -> int:
+    """Decimals of the most exact number."""
+    numbers = (figure.value, figure.std, figure.gain, figure.gain_std, figure.error_reduction)
+    return max(len(repr(number).partition(".")[2]) for number in numbers if number is not None)
+
+
+def _figure(figure: Printed, digits: int) -> str:
+    """All that is printed of a cell."""
+    metric = figure.metric.replace("_", " ")
+    spread = "" if figure.std is None else f" ± {figure.std:.{digits}f}"
+    said = [] if figure.value is None else [f"{figure.value:.{digits}f}{spread} {metric}"]
+    if figure.gain is not None:
+        spread = "" if figure.gain_std is None else f" ± {figure.gain_std:.{digits}f}"
+        over = "" if figure.baseline is None else f" over {figure.baseline:.{digits}f}"
+        said.append(f"gain {figure.gain:+.{digits}f}{spread}{over}")
+    if figure.error_reduction is not None:
+        said.append(f"{figure.error_reduction:.{digits}f} % of the errors avoided")
+    said += ["quoted"] if figure.origin == "quoted" else []
+    return f"{', '.join(said)}{' ?' if figure.doubtful else ''}{_remark(figure.note)}"
