@@ -151,7 +151,7 @@ class Shown:
         status = self.look()
         self._next = now + max(LOOK, SHARE * self._watch.cost)
         if self._live is not None:
-            self._live.update(status.table())
+            self._live.update(status.shown())
         elif now - self._said >= SAID and status.line != self._line:
             self._console.print(status.line, soft_wrap=True, highlight=False)
             self._said, self._line = now, status.line

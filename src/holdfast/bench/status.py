@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from holdfast.bench.grid import Job
 from holdfast.bench.plan import Plan
@@ -55,15 +57,15 @@ class Status:
             said.append(f"about {in_words(self.left)} left")
         return ", ".join(said)
 
-    def table(self) -> Table:
-        """A row of counts for each method."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=self.line, caption_justify="left")
+    def shown(self) -> Group:
+        """A row of counts for each method, and the line."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("method")
         for state in ("done", "running", "failed"):
             table.add_column(state, justify="right")
         for row, counts in self.rows.items():
             table.add_row(row, str(counts.done), str(counts.running or ""), str(counts.failed or ""))
-        return table
+        return Group(table, Text(self.line))
 
 
 class Watch:
