@@ -69,6 +69,13 @@ def test_iterations_are_whole_epochs(tiny):
     assert holdfast.fit(**{**tiny, "epochs": 30}, iterations=4)["epochs"] == 2
 
 
+def test_penalties_fade_from_epoch_to_epoch(tiny):
+    still = {"lr": 1e-12, "head_lr": 1e-12, "momentum": 0.0, "method": "l2_sp(alpha=0.1)"}
+    penalties = [float(row["l2_sp.penalty"]) for row in rows_of(holdfast.fit(**tiny, **still, penalty_decay=0.5))]
+    assert penalties[0] > 0
+    assert penalties == pytest.approx([penalties[0], penalties[0] / 2, penalties[0] / 4], rel=1e-5)
+
+
 @pytest.fixture
 def stuck(tiny):
     """A run whose validation never progresses after its first epoch."""

@@ -28,8 +28,20 @@ class Clock:
     differentiated: int | None = None
     epoch_loss: float | None = None
     head_resets: int = 0
+    penalty_decay: float = 1.0
     _sum: Tensor | None = field(default=None, repr=False)
     _count: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.penalty_decay <= 1:
+            raise UsageError(f"expected 0 < penalty_decay <= 1, found {self.penalty_decay}")
+        if self.penalty_decay < 1:
+            self.require("steps_per_epoch", f"penalty_decay={self.penalty_decay:g}")
+
+    @property
+    def penalty_factor(self) -> float:
+        """What every penalty is multiplied by now: ``penalty_decay`` to the power of the epoch."""
+        return 1.0 if self.penalty_decay == 1 else self.penalty_decay**self.epoch
 
     @property
     def epoch(self) -> int:

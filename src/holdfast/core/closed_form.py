@@ -68,6 +68,30 @@ class Joined(ClosedForm):
         return result
 
 
+class Times(ClosedForm):
+    """A closed form times a number.
+
+    Args:
+        form: the penalty.
+        factor: of its value and its gradient.
+    """
+
+    def __init__(self, form: ClosedForm, factor: float) -> None:
+        super().__init__(form.params)
+        self._form, self._factor = form, factor
+
+    def value(self) -> Tensor:
+        """The penalty, a scalar."""
+        return self._factor * self._form.total
+
+    def grads(self, part: slice) -> list[Tensor]:
+        """The form's gradient times the factor."""
+        grads = self._form.grads(part)
+        if grads:
+            torch._foreach_mul_(grads, self._factor)
+        return grads
+
+
 class _Value(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, form: ClosedForm, *params: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ class Composition:
         total_steps: int | None = None,
         steps_per_epoch: int | None = None,
         seed: int = 0,
+        penalty_decay: float = 1.0,
         source_head: nn.Module | None = None,
         streams: Mapping[str, Stream] | None = None,
         teacher_dtype: torch.dtype | None = None,
@@ -96,6 +97,7 @@ class Composition:
             total_steps: optimiser steps of the whole training, for methods with a schedule.
             steps_per_epoch: optimiser steps per epoch, for methods that act per epoch.
             seed: of all random numbers that the methods draw.
+            penalty_decay: factor in (0, 1] on every penalty after each epoch; proximal steps are not penalties.
             source_head: the pre-trained network's own head, for methods that keep the source classes.
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
             teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:
@@ -108,7 +110,7 @@ class Composition:
         """
         if self._rates is not None:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
-        self.clock = Clock(seed, total_steps, steps_per_epoch)
+        self.clock = Clock(seed, total_steps, steps_per_epoch, penalty_decay=penalty_decay)
         self.model, self.located = model, locate(model, head)
         make_tappable(model, self.located)
         for member in self._walk():

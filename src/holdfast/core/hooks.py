@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from holdfast.core.clock import Clock
-from holdfast.core.closed_form import ClosedForm
+from holdfast.core.closed_form import ClosedForm, Times
 from holdfast.core.errors import ConflictError
 from holdfast.core.member import Member
 from holdfast.core.streams import Reader
@@ -20,9 +20,12 @@ def penalties(tops: Iterable[Member], step: Step) -> tuple[list[Term], list[Term
     """Terms inside a gradient rule, and beside it; the value of each goes into its method's figures."""
     inside: list[Term] = []
     outside: list[Term] = []
+    factor = step.clock.penalty_factor
     for top in tops:
         for member in top.walk():
             term = member.method.penalty(step, member.state)
+            if term is not None and factor != 1:
+                term = Times(term, factor) if isinstance(term, ClosedForm) else factor * term
             if term is not None:
                 member.state.figures["penalty"] = term.total if isinstance(term, ClosedForm) else term.detach()
                 (inside if member is not top else outside).append(term)

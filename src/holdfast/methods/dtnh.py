@@ -96,6 +96,8 @@ class DTNH(Method):
         """Start with empty sums."""
         if self.decay < 1:
             ctx.clock.require("steps_per_epoch", f"{self} (lam decays per epoch)")
+            if ctx.clock.penalty_decay < 1:
+                raise ConflictError(f"{self} and the run's penalty_decay both decay λ: keep one of them")
         return DTNHState()
 
     def describe(self, state: State) -> str:

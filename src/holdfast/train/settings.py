@@ -74,6 +74,7 @@ class Settings(BaseModel):
     )
     batch_size: int = _option(20, "pictures per batch and device", "Training", ge=1)
     accumulate: int = _option(1, "batches whose gradients make up one step", "Training", ge=1)
+    penalty_decay: float = _option(1.0, "every penalty is multiplied by this after each epoch", "Training", gt=0, le=1)
     optimizer: Literal["sgd", "adamw"] = _option("sgd", "optimiser", "Training")
     lr: float = _option(3e-4, "learning rate of the pre-trained layers", "Training", gt=0)
     head_lr: float | None = _option(1e-2, "learning rate of the new head; none takes lr", "Training", gt=0)

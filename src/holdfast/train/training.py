@@ -61,6 +61,7 @@ class Run:
             "source_head": plan.built.source_head,
             "streams": {} if self.source is None else {"source": self.source.stream},
             "seed": s.seed,
+            "penalty_decay": s.penalty_decay,
             "total_steps": plan.total_steps,
             "steps_per_epoch": plan.steps_per_epoch,
             "score": self._validation_accuracy if plan.validates else None,
