@@ -47,6 +47,8 @@ METHODS = {
     "attention_transfer": "attention_transfer",
     "fsp": "fsp",
     "dtnh(know_dist)": "dtnh(know_dist)",
+    "lwf": "lwf(warmup=0)",
+    "lp_ft, first phase": "lp_ft(probe=1)",
 }
 PREPARED_WITH: dict[str, dict[str, Any]] = {"know_dist, teacher in bf16": {"teacher_dtype": torch.bfloat16}}
 WEIGHT_DECAY = 1e-4
@@ -69,7 +71,8 @@ def variant(name: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torc
         model = model.to(memory_format=torch.channels_last)
     text, steps = METHODS[name], args.rounds + args.warmup
     methods = holdfast.compose(text.format(attention=attention_file(model)) if "{attention}" in text else text)
-    methods.prepare(model, total_steps=steps, steps_per_epoch=steps, **PREPARED_WITH.get(name, {}))
+    options = {"source_head": torch.nn.Linear(locate(model).in_features, 1000)} | PREPARED_WITH.get(name, {})
+    methods.prepare(model, total_steps=steps, steps_per_epoch=steps, **options)
     # fixed small rates keep every variant at about the same weights; decay as plain fine-tuning has it
     groups = methods.param_groups(model, lr=1e-5, head_lr=1e-5, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.SGD(groups, momentum=0.9)
