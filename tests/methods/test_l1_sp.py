@@ -70,6 +70,18 @@ def test_proximal_form_follows_the_hosts_schedule(make):
     follow(text, make, wanted, schedule=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5))
 
 
+@pytest.mark.parametrize("make", NETWORKS)
+def test_proximal_form_fades_with_the_runs_penalties(make):
+    """From epoch to epoch, the step after an epoch's last step still at that epoch's strength."""
+    head = oracle.head_term(0.7)
+
+    def after_step(run):
+        oracle.proximal_step(0.1 * 0.5 ** ((run.t - 1) // 3))(run)
+
+    wanted = {"penalty": lambda step: 0.5 ** (step.t // 3) * head(step), "after_step": after_step}
+    follow("l1_sp(alpha=0.1, beta=0.7, form='proximal')", make, wanted, penalty_decay=0.5)
+
+
 def scheduled_before_the_methods_hear(loop, gamma):
     """Steps as Lightning makes them: the scheduler moves on before the methods are told."""
     scheduler = torch.optim.lr_scheduler.ExponentialLR(loop.optimizer, gamma)

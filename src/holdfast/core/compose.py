@@ -97,7 +97,7 @@ class Composition:
             total_steps: optimiser steps of the whole training, for methods with a schedule.
             steps_per_epoch: optimiser steps per epoch, for methods that act per epoch.
             seed: of all random numbers that the methods draw.
-            penalty_decay: factor in (0, 1] on every penalty after each epoch; proximal steps are not penalties.
+            penalty_decay: factor in (0, 1] on every penalty after each epoch, proximal steps included.
             source_head: the pre-trained network's own head, for methods that keep the source classes.
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
             teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:

@@ -84,11 +84,15 @@ class Groups:
 
 @dataclass
 class SharpState(AnchoredState):
-    """Beside the pulled parameters those under the sharp term, the rest of the body, and the rates of the last step."""
+    """Beside the pulled parameters those under the sharp term, the rest of the body, and the rates of the last step.
+
+    ``factor`` is what the run multiplies penalties by in this step.
+    """
 
     sharp: list[ParamRef] = field(default_factory=list)
     rest: list[ParamRef] = field(default_factory=list)
     rates: TakenRates = field(default_factory=TakenRates)
+    factor: float = 1.0
 
 
 class Sharp(ClosedForm):
@@ -224,6 +228,7 @@ class SharpPenalty(Method):
     def penalty(self, step: Step, state: State) -> ClosedForm | None:
         """What reaches the optimiser as a gradient; None at zero strength."""
         assert isinstance(state, SharpState)
+        state.factor = step.clock.penalty_factor
         sharp = [Sharp(self.alpha, state, self.corner, self.eps)] if self.alpha and not self.proximal else []
         pulls = [Pull(self.alpha / 2, state.rest, True), Pull(self.beta / 2, state.head, False)]
         form = Joined([*sharp, Anchored(pulls, state.start)])
@@ -233,4 +238,4 @@ class SharpPenalty(Method):
         """The proximal step, in that form."""
         assert isinstance(state, SharpState)
         if self.proximal and self.alpha:
-            proximal_step(state, self.alpha, self.corner)
+            proximal_step(state, self.alpha * state.factor, self.corner)

@@ -22,6 +22,7 @@ from holdfast.core.locate import locate
 from holdfast.core.tensorfile import read_tensors
 from holdfast.core.types import parameter_refs
 from holdfast.data.augment import EvalTransform, eval_side, normalise
+from holdfast.data.frame import side_of
 from holdfast.data.walk import UNSPLIT, Tree, read_tree
 from holdfast.functional.noise import generator
 from holdfast.models import heads
@@ -141,7 +142,8 @@ class _Measuring:
     def all(self, console: Console) -> None:
         """Every picture that is left."""
         p, step = self._source.preprocessing, self._request.batch_size
-        side, crop, written = eval_side(p.size, p.crop), EvalTransform(p.size, p.crop), time.monotonic()
+        side, crop = side_of(eval_side(p.size, p.crop), p.fit), EvalTransform(p.size, p.crop)
+        written = time.monotonic()
         if self.position:
             console.print(f"going on after {self.position} of {len(self._files)} pictures", highlight=False)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -222,6 +224,7 @@ def _asked(request: Request, source: Source, files: list[str], classes: int) -> 
         "kind": request.kind,
         "labels": 0 if request.kind == "exact" else request.labels,
         "image_size": source.preprocessing.size,
+        "fit": source.preprocessing.fit,
         "pictures": len(files),
         "listing": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
         "seed": request.seed,
