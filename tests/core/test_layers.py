@@ -110,23 +110,55 @@ def test_an_activation_in_place_does_not_spoil_a_tapped_convolution():
 
 
 class Overwriting(nn.Module):
-    """Adds to its features in place, as residual blocks do."""
+    """Adds to its features in place, as torchvision's DenseNet applies an activation."""
 
-    def __init__(self):
+    def __init__(self, dimensions=2):
         super().__init__()
         self.norm, self.stage1, self.head = nn.LayerNorm(4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.dimensions = dimensions
 
     def forward(self, x):
+        assert x.ndim == self.dimensions
         z = self.stage1(self.norm(x))
-        z += x
+        z += 1
         return self.head(z)
 
 
-def test_features_overwritten_outside_any_module_are_refused():
-    model = Overwriting()
+def features_and_penalty(model):
+    """What the tap recorded, what stage1 computed, and the penalty at the start."""
+    x, seen = torch.randn(3, 4), []
+    model.stage1.register_forward_hook(lambda _m, _a, out: seen.append(out.detach().clone()))
     methods = holdfast.compose("know_dist(layers='stage1')")
     methods.prepare(model, HEAD)
-    loss = model(torch.randn(3, 4)).sum()
+    seen.clear()
+    logits = model(x)
+    (tapped,) = methods._recorder.current.tapped["stage1"]
+    methods.loss(logits.square().sum()).backward()
+    return tapped, seen[0], methods.log["know_dist.penalty"]
+
+
+def test_features_that_are_overwritten_are_recorded_before():
+    torch.manual_seed(0)
+    model = Overwriting()
+    bare, x = Overwriting(), torch.randn(2, 4)
+    bare.load_state_dict(model.state_dict())
+    assert keep_outputs(model, ["stage1", "norm"]) == {"stage1"}
+    tapped, computed, penalty = features_and_penalty(model)
+    assert torch.equal(tapped, computed)
+    assert penalty == 0
+    assert torch.equal(model(x), bare(x))
+
+
+def test_a_real_network_that_overwrites_the_end_of_a_stage():
+    model = torchvision.models.densenet121(num_classes=3)
+    assert keep_outputs(model, ["features.norm5", "features.denseblock1"]) == {"features.norm5"}
+
+
+def test_overwritten_features_of_a_network_that_could_not_be_looked_at_are_refused():
+    model = Overwriting(dimensions=3)  # no guessed input fits
+    methods = holdfast.compose("know_dist(layers='stage1')")
+    methods.prepare(model, HEAD)
+    loss = model(torch.randn(3, 2, 4)).sum()
     with pytest.raises(ModelError, match=r"features at 'stage1' were overwritten in place .* at another module"):
         methods.loss(loss)
 

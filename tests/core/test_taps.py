@@ -8,12 +8,11 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from holdfast.core.errors import ModelError, StartingPointError, UsageError
+from holdfast.core.errors import ModelError, UsageError
 from holdfast.core.locate import locate
 from holdfast.core.taps import Inert, Recorder, install
-from holdfast.core.teacher import Teacher
 from holdfast.core.types import Step
-from reference.networks import HEAD, conv_net, image_batches, token_net
+from reference.networks import HEAD, image_batches, token_net
 
 
 def tapped(names, edited=(), edit=None, inputs=False, make=token_net):
@@ -130,28 +129,3 @@ def test_unknown_places_and_outputs_that_are_no_tensors_are_refused():
     install(model, locate(token_net(), HEAD), ["stage1"], [], Recorder(), False)
     with pytest.raises(ModelError, match="expected the module to return a tensor, it returns a tuple"):
         model(image_batches()[0][0])
-
-
-def test_teacher_answers_as_the_starting_point_did():
-    model = conv_net()
-    teacher = Teacher(model, locate(model, HEAD), ["rep", "stage1"])
-    frozen = conv_net().eval()
-    x = image_batches()[0][0]
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(1)
-    seen = teacher((x,))
-    assert torch.equal(seen["stage1"], frozen.stage1(x))
-    assert torch.equal(frozen.head(seen["rep"]), frozen(x))
-    assert not any(value.requires_grad for value in seen.values())
-    assert model.training
-
-
-def test_teacher_keeps_its_state_and_refuses_another_networks():
-    model, other = conv_net(0), conv_net(5)
-    teacher, second = (Teacher(m, locate(m, HEAD), ["rep"]) for m in (model, other))
-    x = image_batches()[0][0]
-    second.load_state_dict(teacher.state_dict())
-    assert torch.equal(second((x,))["rep"], teacher((x,))["rep"])
-    with pytest.raises(StartingPointError, match="teacher does not fit"):
-        second.load_state_dict(token_net().state_dict())

@@ -50,6 +50,7 @@ def test_the_student_may_move_on():
             p += 1
         model(x)
     assert torch.equal(frozen([x])["stage2"], before)
+    assert model.training
 
 
 def test_batch_norm_is_folded_and_channels_come_last():

@@ -100,8 +100,7 @@ class Composition:
             penalty_decay: factor in (0, 1] on every penalty after each epoch, proximal steps included.
             source_head: the pre-trained network's own head, for methods that keep the source classes.
             streams: data beside the target's, for methods that train on them too: ``{"source": Stream(dataset)}``.
-            teacher_dtype: what the frozen starting point computes in, for methods that compare features with it:
-                ``torch.bfloat16`` takes less time where the machine is fast at it. The network's type where None.
+            teacher_dtype: what the frozen starting point computes in, as ``torch.bfloat16``; else the network's type.
             score: gives the network's validation score, higher is better, for methods that choose by it at the end.
 
         Raises:
@@ -138,8 +137,8 @@ class Composition:
     def _install_taps(self, model: nn.Module, located: Located, teacher_dtype: torch.dtype | None) -> None:
         wanted = [(tap, m.method.edits_features) for m in self._walk() for tap in m.taps]
         names, edited = [tap for tap, _ in wanted], [tap for tap, edits in wanted if edits]
-        keep_outputs(model, names)
-        self._teacher = teacher.wanted(self._walk(), model, located, teacher_dtype)
+        self._recorder.copied = keep_outputs(model, names)
+        self._teacher = teacher.wanted(self._walk(), model, located, teacher_dtype, self._recorder.copied)
         self._handles = taps.install(model, located, names, edited, self._recorder, inputs=self._teacher is not None)
         self._handles += inside.install(model, self._walk(), self.clock)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from holdfast.core import meta
 from holdfast.core.errors import UsageError
-from holdfast.core.locate import Located, traced
+from holdfast.core.locate import Located
 from holdfast.core.method import Method, State
 from holdfast.core.stages import stages
 from holdfast.core.types import Context, Step
@@ -106,19 +109,46 @@ def compared(model: nn.Module, located: Located, layers: str, asks: object, *, i
     return [Layer(path, _width(model.get_submodule(path))) for path in dict.fromkeys(paths)]
 
 
-def keep_outputs(model: nn.Module, taps: Iterable[str]) -> None:
+def keep_outputs(model: nn.Module, taps: Iterable[str]) -> set[str]:
     """Let activations that would overwrite the output of a tapped module write into a new tensor.
 
     The values of the network do not change. VGG's need it, where convolutions are tapped.
+
+    Returns:
+        The taps whose output something else overwrites, as torchvision's DenseNet does: it must be copied.
     """
-    paths = {tap for tap in taps if tap in dict(model.named_modules()) and tap}
-    trace, _ = traced(model) if paths else (None, "")
-    if trace is None:
-        return
-    outputs = [out for path, _, out in trace.left if path in paths]
-    for path, module, tensor in trace.entered:
-        if getattr(module, "inplace", False) is True and any(tensor is out for out in outputs):
-            model.get_submodule(path).inplace = False  # type: ignore[assignment]
+    paths = {tap for tap in taps if tap and tap in dict(model.named_modules())}
+    overwritten, activations = _overwritten(model, paths)
+    for path in activations:
+        model.get_submodule(path).inplace = False  # type: ignore[assignment]
+    return _overwritten(model, paths)[0] if activations else overwritten
+
+
+def _overwritten(model: nn.Module, paths: set[str]) -> tuple[set[str], set[str]]:
+    """Modules whose output is written to after them, and the activations in place that do so."""
+    outputs: dict[str, tuple[Tensor, int]] = {}
+    activations: set[str] = set()
+
+    def note(at: str, out: Tensor) -> None:
+        outputs[at] = (out, out._version)
+
+    def look(at: str, entering: Tensor) -> None:
+        if any(entering is out for out, _ in outputs.values()):
+            activations.add(at)
+
+    @contextmanager
+    def watch(twin: nn.Module) -> Iterator[None]:
+        for at, module in twin.named_modules():
+            if at in paths:
+                module.register_forward_hook(lambda _m, _a, out, at=at: note(at, out))
+            if getattr(module, "inplace", False) is True:
+                module.register_forward_pre_hook(lambda _m, args, at=at: look(at, args[0]))
+        with torch.no_grad():
+            yield
+
+    if paths:
+        meta.run(model, watch)
+    return {at for at, (out, version) in outputs.items() if out._version != version}, activations
 
 
 def _weighted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -7,7 +7,7 @@ method sees the task's gradient alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 import torch
@@ -38,11 +38,12 @@ class Recording:
 
 
 class Recorder:
-    """The shared end of all taps of one network."""
+    """The shared end of all taps of one network; of the taps in ``copied``, downstream gets a copy to overwrite."""
 
     def __init__(self, edit: Edit | None = None) -> None:
         self.current = Recording()
         self.edit = edit
+        self.copied: Set[str] = frozenset()
 
     @property
     def listening(self) -> bool:
@@ -127,7 +128,8 @@ class _OnOutput(_Hook):
     @torch.compiler.disable
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, Tensor):
-            return self.recorder.see(self.name, output, self.edits)
+            seen = self.recorder.see(self.name, output, self.edits)
+            return seen.clone() if self.name in self.recorder.copied else seen
         if hasattr(output, "logits"):  # a Hugging Face model output
             self.recorder.see(self.name, output.logits, edits=False)
             return output

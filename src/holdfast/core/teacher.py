@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import torch
@@ -18,9 +18,13 @@ from holdfast.core.taps import Recorder, install
 
 
 def wanted(
-    everything: Iterable[Member], model: nn.Module, located: Located, dtype: torch.dtype | None
+    everything: Iterable[Member],
+    model: nn.Module,
+    located: Located,
+    dtype: torch.dtype | None,
+    copied: Set[str] = frozenset(),
 ) -> Teacher | None:
-    """The teacher that the bound methods share; None where no method asks for one.
+    """The teacher that the bound methods share, see ``Teacher``; None where no method asks for one.
 
     Raises:
         ConflictError: one method wants it in the student's batch-norm modes, another in evaluation mode.
@@ -35,7 +39,8 @@ def wanted(
                 "give both the same"
             )
     taps = {tap for m in asking for tap in m.taps}
-    return Teacher(model, located, taps, dtype=dtype, matched=asking[0].method.matches_student)
+    matched = asking[0].method.matches_student
+    return Teacher(model, located, taps, dtype=dtype, matched=matched, copied=copied)
 
 
 class Teacher:
@@ -51,6 +56,7 @@ class Teacher:
         dtype: what it computes in; the model's type where None.
         matched: each batch-norm is in the mode of the student's, and nothing is folded or laid out anew: where the
             weights agree, the features do, bit for bit.
+        copied: taps whose features the network overwrites.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class Teacher:
         *,
         dtype: torch.dtype | None = None,
         matched: bool = False,
+        copied: Set[str] = frozenset(),
     ) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._dtype = dtype
@@ -72,7 +79,9 @@ class Teacher:
             if matched and isinstance(module, _BatchNorm)
         ]
         self._seen: dict[str, Tensor] = {}
-        install(self.model, located, names, (), _Catch(self._seen), inputs=False)
+        recorder = _Catch(self._seen)
+        recorder.copied = copied
+        install(self.model, located, names, (), recorder, inputs=False)
 
     @torch.no_grad()
     def __call__(self, inputs: Sequence[Tensor], cast: torch.dtype | None = None) -> dict[str, Tensor]:
