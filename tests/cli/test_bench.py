@@ -30,7 +30,7 @@ def recipe(photos, tmp_path):
 def test_list_names_every_recipe(holdfast):
     done = holdfast("bench", "list")
     assert done.code == 0
-    for name in ("flowers17-mini", "wan2019-table2"):
+    for name in ("flowers17-mini", "li2018-figure3", "li2020-table1", "wan2019-table2", "zhong2020-table5"):
         assert name in done.out
 
 
@@ -39,6 +39,35 @@ def test_show_says_what_is_compared_and_printed(holdfast):
     assert done.code == 0
     assert "method     l2_sp: l2_sp@wan2019(alpha={alpha}); alpha in [0.001, 0.01, 0.1, 1.0]" in done.out
     assert "published  plain, caltech256: 82.68 ± 0.20 accuracy" in done.out
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("zhong2020-table1", "published  ptr_smooth_l1, cub200: gain +3.05 ± 0.39, 12.23 % of the errors avoided"),
+        (
+            "zhong2020-table1",
+            "network    vgg16: torchvision:vgg16, from ImageNet, weight_decay: 0.0005, drop_rate: 0.5",
+        ),
+        ("zhong2020-table2", "published  pc, cub200/vgg16: 76.5 accuracy, gain +3.2 over 73.3, quoted"),
+        (
+            "zhong2020-table2",
+            "method     joint_train: joint_train; values of plain; source: imagenet/train; in cub200/vgg16",
+        ),
+        ("wan2019-table4", "mit67: 76.74 ± 0.26 accuracy ? (the deviation is printed as 026)"),
+        ("wan2019-table3", "from Places365, itself started from ImageNet, weights/resnet18-places365.safetensors"),
+        ("wan2019-table2", "data       cifar10: cifar10, iterations: 20000 (20 000 iterations"),
+        ("li2018-table2", "method     reference: not run; in "),
+        ("li2018-table2", "training   transform: li2018, image_size: 224, bn: train, batch_size: 64"),
+        ("li2018-table2", "note       Penalties act on convolution and linear weights alone"),
+        ("li2018-table4", "not run    holdfast trains classifiers"),
+        ("li2018-figure1", "printed    li2018, Figure 1 (the points of its curves"),
+    ],
+)
+def test_show_leaves_nothing_out(holdfast, name, said):
+    done = holdfast("bench", "show", name)
+    assert done.code == 0
+    assert said in done.out
 
 
 def test_show_as_json(holdfast):

@@ -174,11 +174,17 @@ def _rehearse(task: Task) -> None:
 
 def _show(name: str, recipe: Recipe) -> None:
     """A recipe in words, then the figures that its paper prints."""
+    from holdfast.bench.catalogue import protocol
+
     typer.echo(f"{name}: {recipe.title}")
     if recipe.paper is not None:
         place = recipe.paper.table if recipe.paper.table.startswith("Figure") else f"table {recipe.paper.table}"
         typer.echo(f"printed    {recipe.paper.key}, {place}{_remark(recipe.paper.note)}")
     typer.echo(f"runs       {recipe.seeds} seeds, {recipe.metric}, protocol {recipe.protocol or 'none'}")
+    base = protocol(recipe.protocol) if recipe.protocol is not None else None
+    settings = {**(base.settings if base else {}), **recipe.settings}
+    if settings:
+        typer.echo(f"training   {', '.join(f'{name}: {value}' for name, value in settings.items())}")
     if recipe.data_only is not None:
         typer.echo(f"not run    {recipe.data_only}")
     if recipe.tuning is not None:
@@ -186,13 +192,15 @@ def _show(name: str, recipe: Recipe) -> None:
         typer.echo(f"tuning     by {recipe.tuning.by}, {trials}, {recipe.tuning.seeds} seed(s) each")
     for key, data in recipe.data.items():
         few = "" if data.samples_per_class is None else f", {data.samples_per_class} per class"
-        typer.echo(f"data       {key}: {data.data}{few}{_remark(data.note)}")
+        own = "".join(f", {name}: {value}" for name, value in data.settings.items())
+        typer.echo(f"data       {key}: {data.data}{few}{own}{_remark(data.note)}")
     for key, model in recipe.models.items():
         start = ", ".join(part for part in (model.source, model.weights) if part) or "published weights"
-        typer.echo(f"network    {key}: {model.model}, from {start}{_remark(model.note)}")
+        own = "".join(f", {name}: {value}" for name, value in model.settings.items())
+        typer.echo(f"network    {key}: {model.model}, from {start}{own}{_remark(model.note)}")
     for key, row in recipe.methods.items():
         typer.echo(f"method     {key}: {'; '.join(_row(row))}{_remark(row.note)}")
-    for note in recipe.notes:
+    for note in (*recipe.notes, *(base.deviations if base else ())):
         typer.echo(f"note       {note}")
     digits = max((_digits(figure) for figure in recipe.published), default=0)
     for figure in recipe.published:
