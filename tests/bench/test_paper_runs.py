@@ -53,7 +53,10 @@ def test_every_cell_makes_a_run(name, tmp_path):
     [
         ("zhong2020", {"batch_size": 20, "weight_decay": 1e-4, "schedule": "plateau", "cuts": 2}),
         ("li2018", {"batch_size": 64, "iterations": 9000, "decay_at": (6000,), "decay_factor": 0.1}),
-        ("wan2019", {"batch_size": 48, "iterations": 8000, "decay_at": (6000,), "decay_factor": 0.1, "penalty_decay": 1}),
+        (
+            "wan2019",
+            {"batch_size": 48, "iterations": 8000, "decay_at": (6000,), "decay_factor": 0.1, "penalty_decay": 1},
+        ),
         ("li2020", {"batch_size": 32, "epochs": 40, "lr": 0.01, "schedule": "cosine"}),
     ],
 )
