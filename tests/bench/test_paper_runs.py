@@ -36,7 +36,7 @@ def test_the_text_forms_of_all_rows_parse(name):
 def test_every_cell_makes_a_run(name, tmp_path):
     recipe = RECIPES[name]
     places = [f"data.{d}" for d in recipe.data] + [f"models.{m}" for m in recipe.models]
-    grid = Grid(recipe, Scope(tmp_path), {place: place for place in (*places, "source.imagenet/train")})
+    grid = Grid(recipe, Scope(tmp_path), {place: place for place in (*places, "source.imagenet")})
     for cell in grid.cells:
         row = recipe.methods[cell.row]
         search = {**(recipe.search_of(row.reuse) if row.reuse else {}), **recipe.search_of(cell.row)}
@@ -45,6 +45,7 @@ def test_every_cell_makes_a_run(name, tmp_path):
         assert settings.transform.partition("-")[0] == recipe.paper.key
         assert (settings.momentum, settings.bn, settings.keep, settings.image_size) == (0.9, "train", "last", 224)
         assert settings.head_lr is None
+        assert (settings.source == "imagenet") == (cell.row in ("joint_train", "btfw"))
     assert grid.cells
 
 

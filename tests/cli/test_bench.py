@@ -52,7 +52,7 @@ def test_show_says_what_is_compared_and_printed(holdfast):
         ("zhong2020-table2", "published  pc, cub200/vgg16: 76.5 accuracy, gain +3.2 over 73.3, quoted"),
         (
             "zhong2020-table2",
-            "method     joint_train: joint_train; values of plain; source: imagenet/train; in cub200/vgg16",
+            "method     joint_train: joint_train; values of plain; source: imagenet; in cub200/vgg16",
         ),
         ("wan2019-table4", "mit67: 76.74 ± 0.26 accuracy ? (the deviation is printed as 026)"),
         ("wan2019-table3", "from Places365, itself started from ImageNet, weights/resnet18-places365.safetensors"),

@@ -176,7 +176,7 @@ class Grid:
         given |= {"data": location(data.data, root), "data_root": root, "samples_per_class": per_class}
         given |= {"model": model.model, "weights": None if model.weights is None else root / model.weights}
         if given.get("source") is not None:
-            given["source"] = root / given["source"]
+            given["source"] = location(given["source"], root)
         given["method"] = self.method(cell, values)
         given.setdefault("split_seed", 0)
         if stage == "tune" and recipe.tuning is not None:

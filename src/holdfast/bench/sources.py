@@ -83,7 +83,7 @@ def fingerprints(recipe: Recipe, root: Path) -> tuple[dict[str, str], dict[str, 
 
 
 def sources(recipe: Recipe) -> list[str]:
-    """Folders of source pictures that any of the recipe's settings name, below the data root."""
+    """Source pictures that any of the recipe's settings name: known names, or folders below the data root."""
     layers = [recipe.settings, *(data.settings for data in recipe.data.values())]
     layers += [model.settings for model in recipe.models.values()]
     layers += [row.settings for row in recipe.methods.values()]
