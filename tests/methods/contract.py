@@ -182,6 +182,8 @@ def resumed_run_equals_the_uninterrupted(method: Method) -> None:
 def works_beside_every_other(method: Method) -> None:
     """A composition trains in both orders, or is refused with an error that names both."""
     for stem in registered():
+        if stem < method.stem:
+            continue  # that method's own suite tries the pair
         other = text_forms.example(stem)
         for pair in (Sum((method, other)), Sum((other, method))):
             conflict = trains_or_conflicts(pair)
@@ -193,7 +195,7 @@ def works_beside_every_other(method: Method) -> None:
 def trains_or_conflicts(pair: Sum) -> str:
     """The conflict's message, or nothing after some finite steps."""
     try:
-        loop = Loop(pair).train(4)
+        loop = Loop(pair).train(3)
     except ConflictError as error:
         return str(error)
     assert all(value.isfinite().all() for value in loop.weights().values())
@@ -216,17 +218,12 @@ CHECKS = (
     text_forms.text_round_trips,
     *hosts.CHECKS,
 )
-SLOW = (hosts.compiled_by_inductor,)
 
 
 def check_method(method: Method) -> None:
-    """Run every check that is not slow."""
+    """Run every check."""
     for check in CHECKS:
         check(method)
 
 
-every_check = pytest.mark.parametrize(
-    "check",
-    [*CHECKS, *(pytest.param(check, marks=pytest.mark.slow) for check in SLOW)],
-    ids=lambda check: check.__name__,
-)
+every_check = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

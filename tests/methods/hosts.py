@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from holdfast.core import rates
-from holdfast.core.method import Method
+from holdfast.core.method import Method, Sum
 from methods import ranks
 from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, assert_equal, snapshot
 
@@ -70,7 +70,7 @@ def trains_under_float16_with_skipped_steps(method: Method) -> None:
         assert distance(loop.weights(), exact.weights()) < 0.1 * distance(exact.weights(), start)
 
 
-def compiled(method: Method, backend: str) -> None:
+def compiled(method: Method | Sum, backend: str) -> None:
     """The compiled network trains to the weights of the eager one."""
     # dynamo raises this warning itself and hides it, which a filter that makes errors of warnings prevents
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
@@ -83,13 +83,8 @@ def compiled(method: Method, backend: str) -> None:
 
 
 def compiled_by_aot_eager(method: Method) -> None:
-    """Through dynamo and AOT autograd, without code generation."""
+    """Through dynamo and AOT autograd, without code generation: that is tested for compositions of all kinds."""
     compiled(method, "aot_eager")
-
-
-def compiled_by_inductor(method: Method) -> None:
-    """With generated code."""
-    compiled(method, "inductor")
 
 
 def two_ranks_equal_one(method: Method) -> None:

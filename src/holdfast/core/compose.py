@@ -105,7 +105,7 @@ class Composition:
 
         Raises:
             ModelError: no linear head is found.
-            UsageError: a method needs one of these that is missing; prepared before.
+            UsageError: a method needs one of these and it is missing; prepared before.
         """
         if self._rates is not None:
             raise UsageError("these methods are bound to a network already: compose(...) again, or call remove() first")
@@ -121,6 +121,7 @@ class Composition:
         self._bind(ctx)
         self._install_taps(model, self.located, teacher_dtype)
         owners = hooks.rate_owners(self._walk())
+        hooks.ready_for_two_passes(list(self._walk()))
         self._sleep = Sleep(model, [m for m in self._walk() if m.method.puts_to_sleep], self.clock)
         self._handles.append(self._sleep)
         factors = functools.partial(hooks.rate_factors, list(self._walk()), self.clock)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
+import torch._functorch.config
 from torch import Tensor
 
 from holdfast.core.clock import Clock
@@ -46,6 +48,20 @@ def must_part(everything: Sequence[Member]) -> bool:
     edits = any(m.method.edits_features for m in everything)
     on_logits = any(m.method.penalises and LOGITS in m.taps for m in everything)
     return gradient_rule(everything) is not None or (edits and on_logits)
+
+
+def ready_for_two_passes(everything: Sequence[Member]) -> None:
+    """Let networks that are compiled later keep what a second backward pass through them needs.
+
+    By default torch's generated code reuses their memory in the first one and refuses a second. Code of that kind may
+    also come from torch's caches, whose keys leave this setting out: the second gradient would be silently wrong.
+    """
+    if must_part(everything):
+        import torch._inductor.config  # 0.1 s that other methods need not spend
+
+        torch._functorch.config.donated_buffer = False
+        torch._functorch.config.enable_autograd_cache = False
+        torch._inductor.config.fx_graph_cache = False
 
 
 def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member], step: Step) -> Tensor:
