@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import torch
-import torch._functorch.config
 from torch import Tensor
 
 from holdfast.core.clock import Clock
@@ -57,11 +55,10 @@ def ready_for_two_passes(everything: Sequence[Member]) -> None:
     also come from torch's caches, whose keys leave this setting out: the second gradient would be silently wrong.
     """
     if must_part(everything):
-        import torch._inductor.config  # 0.1 s that other methods need not spend
+        import torch._functorch.config as autograd
+        import torch._inductor.config as generated  # 0.1 s that other methods need not spend
 
-        torch._functorch.config.donated_buffer = False
-        torch._functorch.config.enable_autograd_cache = False
-        torch._inductor.config.fx_graph_cache = False
+        autograd.donated_buffer = autograd.enable_autograd_cache = generated.fx_graph_cache = False
 
 
 def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member], step: Step) -> Tensor:

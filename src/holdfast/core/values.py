@@ -6,7 +6,6 @@ import dataclasses
 import math
 import types
 import typing
-from functools import lru_cache
 from typing import Any, Literal
 
 from holdfast.core.errors import UsageError
@@ -26,11 +25,6 @@ def text(value: Any) -> str:
 _IN_WORDS: dict[Any, str] = {float: "a number", int: "a whole number", bool: "true or false", str: "a 'text'"}
 
 
-@lru_cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
-
-
 def checked(owner: str, cls: type[Any], f: dataclasses.Field[Any], value: Any) -> Any:
     """The value converted to its field's type.
 
@@ -43,7 +37,7 @@ def checked(owner: str, cls: type[Any], f: dataclasses.Field[Any], value: Any) -
     Raises:
         UsageError: another type, or out of range; the message names both.
     """
-    hint, where = _hints(cls)[f.name], f"{owner}: {f.name}"
+    hint, where = typing.get_type_hints(cls)[f.name], f"{owner}: {f.name}"
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     if value is None and type(None) in options:
         return None
