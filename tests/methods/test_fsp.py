@@ -6,7 +6,7 @@ from torch import nn
 
 import holdfast
 from holdfast.core.errors import UsageError
-from holdfast.functional.maps import flow
+from holdfast.functional.maps import flow_distance
 from methods import contract
 from methods.loop import NETWORKS, Loop, assert_close, conv_net, frozen_conv_net, token_net
 from methods.oracles import follow
@@ -62,16 +62,53 @@ def strided():
         return Strided().double()
 
 
-def test_closed_form_of_the_matrix():
+def test_closed_form_of_the_distance():
+    """Two channels with one, over two positions: G = (7, 7.5) against (0, 0), and against (7, 6.5)."""
     first = torch.tensor([[[[1.0, 2.0]], [[0.0, 3.0]]]])
     second = torch.tensor([[[[4.0, 5.0]]]])
-    assert flow(first, second).tolist() == [[[(1 * 4 + 2 * 5) / 2], [(3 * 5) / 2]]]
+    G = [(1 * 4 + 2 * 5) / 2, (3 * 5) / 2]
+    nothing = (first, torch.zeros_like(second))
+    assert flow_distance((first, second), nothing).item() == G[0] ** 2 + G[1] ** 2
+    other = torch.tensor([[[[1.0, 2.0]], [[0.5, 2.2]]]])
+    difference = G[1] - (0.5 * 4 + 2.2 * 5) / 2
+    assert flow_distance((first, second), (other, second)).item() == pytest.approx(difference**2)
+
+
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 6, 6), (2, 4, 6, 6)), ((2, 9, 2, 2), (2, 7, 2, 2)), ((3, 20, 4), (3, 8, 4))]
+)
+@pytest.mark.parametrize("near", [1.0, 1e-6])
+def test_both_ways_to_the_distance_are_the_oracles(shapes, near):
+    """With the matrices, and without them where channels outnumber positions; also where both networks nearly agree."""
+    gen = torch.Generator().manual_seed(2)
+    student = [torch.randn(shape, generator=gen, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    teacher = [z.detach() + near * torch.randn(z.shape, generator=gen, dtype=torch.float64) for z in student]
+    maps = [[z if z.ndim == 4 else z.transpose(1, 2) for z in each] for each in (student, teacher)]
+    wanted = sum(
+        (oracle.gram(maps[0][0][i], maps[0][1][i]) - oracle.gram(maps[1][0][i], maps[1][1][i])).square().sum()
+        for i in range(shapes[0][0])
+    )
+    found = flow_distance(tuple(student), tuple(teacher))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=0)
+    pairs = zip(torch.autograd.grad(found, student), torch.autograd.grad(wanted, student), strict=True)
+    for mine, theirs in pairs:
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-9 * near)
+
+
+@pytest.mark.parametrize("sizes", [(8, 4), (7, 3)])
+def test_the_larger_maps_are_pooled(sizes):
+    large, small = (torch.randn(1, 2, side, side, dtype=torch.float64) for side in sizes)
+    pooled = nn.functional.adaptive_max_pool2d(large, sizes[1])
+    zeros = (torch.zeros_like(large), small)
+    torch.testing.assert_close(
+        flow_distance((large, small), zeros), flow_distance((pooled, small), (torch.zeros_like(pooled), small))
+    )
 
 
 def test_half_precision_does_not_overflow():
     big = torch.full((1, 2, 8, 8), 300.0, dtype=torch.float16)
     with torch.autocast("cpu", torch.float16):
-        assert flow(big, big).tolist() == [[[90000.0] * 2] * 2]
+        assert flow_distance((big, big), (torch.zeros_like(big), big)).item() == pytest.approx(4 * 90000.0**2)
 
 
 @pytest.mark.parametrize("make", [token_net, frozen_conv_net])

@@ -70,25 +70,46 @@ def distances(Q: Tensor, Q0: Tensor) -> Tensor:
     return norms
 
 
-def flow(F1: Tensor, F2: Tensor) -> Tensor:
-    r"""The FSP matrix of two layers, for each sample: how their channels go together.
+def flow_distance(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
+    r"""Squared distance of the FSP matrices of two networks, :math:`\sum_i \|G_i - G^0_i\|_F^2`, a scalar.
 
     .. math:: G_{ab} = \frac1{hw}\sum_{s,t} F^1_{s,t,a} F^2_{s,t,b}
 
-    Args:
-        F1: maps (B, C₁, H, W), or anything with channels on axis 1 and positions behind.
-        F2: the same; where the sizes differ, the larger maps are max-pooled to the smaller.
+    Where there are more channels than positions the matrices are not made: as
+    :math:`G - G^0 = \frac1{hw} A B^\top` with :math:`A = [F^1 - F^{0,1}, F^{0,1}]` and
+    :math:`B = [F^2, F^2 - F^{0,2}]`, its square is :math:`\frac1{(hw)^2}\langle A^\top A, B^\top B\rangle`.
 
-    Returns:
-        (B, C₁, C₂), in float32 at least.
+    Args:
+        student: maps (B, C₁, H, W) and (B, C₂, H, W), or anything with channels on axis 1 and positions behind; where
+            the sizes differ, the larger maps are max-pooled to the smaller.
+        teacher: what they are compared with, of the same shapes.
     """
+    first, second = _at_common_positions(*student)
+    first0, second0 = _at_common_positions(*teacher)
+    positions = first.shape[2]
+    with torch.autocast(first.device.type, enabled=False):  # products of features lose too much in half precision
+        if first.shape[1] * second.shape[1] <= (2 * positions) ** 2:
+            G, G0 = first @ second.transpose(1, 2), first0 @ second0.transpose(1, 2)
+            return squared_distance(G, G0) / positions**2
+        A = torch.cat([first - first0, first0], 2)
+        B = torch.cat([second, second - second0], 2)
+        return ((A.transpose(1, 2) @ A) * (B.transpose(1, 2) @ B)).sum() / positions**2
+
+
+def _at_common_positions(F1: Tensor, F2: Tensor) -> list[Tensor]:
+    """Two maps of one sample as (B, C, positions), in float32 at least."""
     maps = [_wide(F1), _wide(F2)]
     if F1.ndim == F2.ndim == 4 and F1.shape[2:] != F2.shape[2:]:
-        size = [min(a, b) for a, b in zip(F1.shape[2:], F2.shape[2:], strict=True)]
-        maps = [torch.nn.functional.adaptive_max_pool2d(F, size) for F in maps]
-    first, second = (F.flatten(2) for F in maps)
-    with torch.autocast(F1.device.type, enabled=False):  # products of features lose too much in half precision
-        return first @ second.transpose(1, 2) / first.shape[2]
+        size = torch.Size(min(a, b) for a, b in zip(F1.shape[2:], F2.shape[2:], strict=True))
+        maps = [F if F.shape[2:] == size else _pooled(F, size) for F in maps]
+    return [F.flatten(2) for F in maps]
+
+
+def _pooled(F: Tensor, size: torch.Size) -> Tensor:
+    if all(large % small == 0 for large, small in zip(F.shape[2:], size, strict=True)):
+        window = [large // small for large, small in zip(F.shape[2:], size, strict=True)]
+        return torch.nn.functional.max_pool2d(F, window)  # the same, and quicker
+    return torch.nn.functional.adaptive_max_pool2d(F, list(size))
 
 
 class _SquaredDistance(torch.autograd.Function):

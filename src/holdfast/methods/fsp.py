@@ -14,7 +14,7 @@ from holdfast.core.layers import STAGES, ComparesLayers, LayersState, compared
 from holdfast.core.method import State, hyper
 from holdfast.core.registry import register
 from holdfast.core.types import Context, Step
-from holdfast.functional.maps import flow, squared_distance
+from holdfast.functional.maps import flow_distance
 
 
 @dataclass
@@ -75,9 +75,9 @@ class FSP(ComparesLayers):
         assert isinstance(state, FSPState)
         if self.lam == 0:
             return None
-        both = [[z.movedim(layer.axis(z), 1) for z in (F, F0)] for layer, F, F0 in self.both(step, state)]
+        found = [[z.movedim(layer.axis(z), 1) for z in (F, F0)] for layer, F, F0 in self.both(step, state)]
+        mine, theirs = zip(*found, strict=True)
         total = step.task_loss.new_zeros(())
         for a, b in state.pairs:
-            G, G0 = (flow(one, other) for one, other in zip(both[a], both[b], strict=True))
-            total = total + squared_distance(G, G0) / len(G)
+            total = total + flow_distance((mine[a], mine[b]), (theirs[a], theirs[b])) / len(mine[a])
         return self.lam * total
