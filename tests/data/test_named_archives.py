@@ -123,7 +123,7 @@ def test_a_truncated_archive_without_known_size_leaves_nothing(tmp_path, name):
         link("away", "/etc/passwd"),
         link("pipe", "", tarfile.FIFOTYPE),
     ],
-    ids=str,
+    ids=lambda member: getattr(member, "name", member),
 )
 def test_a_tar_that_leads_astray_is_refused(tmp_path, member):
     tar_of(tmp_path / "a.tar", "list.txt", member)
