@@ -37,7 +37,7 @@ unit: $(BIN)/.installed-dev ## the tests alone
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 overhead: $(BIN)/.installed-dev ## step time and memory of each method relative to plain fine-tuning
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py --group basic
 
 clean:           ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -4,7 +4,7 @@ All variants live in one process and take turns: in every round each makes one s
 of the machine, and what the step before left in the caches, fall on all alike. A second plain run (`null`) shows what
 the measurement itself can tell apart.
 
-    python benchmarks/overhead.py --out results/overhead-cpu.json
+    python benchmarks/overhead.py --group basic --out results/overhead-cpu-basic.json
 """
 
 from __future__ import annotations
@@ -33,23 +33,48 @@ from holdfast.core.layers import STAGES, compared
 from holdfast.core.locate import locate
 from holdfast.core.tensorfile import write_tensors
 
-METHODS = {
-    "plain": "plain",
-    "null": "plain",
-    "l2": "l2",
-    "l2_sp": "l2_sp",
-    "ptr": "ptr(T=inf)",
-    "rifle": "rifle(periods=4)",
-    "dtnh(l2_sp)": "dtnh(l2_sp)",
-    "know_dist": "know_dist",
-    "know_dist, teacher in bf16": "know_dist",
-    "delta": "delta(attention='{attention}')",
-    "attention_transfer": "attention_transfer",
-    "fsp": "fsp",
-    "dtnh(know_dist)": "dtnh(know_dist)",
-    "lwf": "lwf(warmup=0)",
-    "lp_ft, first phase": "lp_ft(probe=1)",
+GROUPS: dict[str, dict[str, str]] = {
+    "basic": {
+        "l2": "l2",
+        "l2_sp": "l2_sp",
+        "ptr": "ptr(T=inf)",
+        "rifle": "rifle(periods=4)",
+        "dtnh(l2_sp)": "dtnh(l2_sp)",
+    },
+    "parameters": {
+        "l1_sp": "l1_sp",
+        "l1_sp, proximal": "l1_sp(form='proximal')",
+        "gl_sp": "gl_sp",
+        "gl_sp, proximal": "gl_sp(form='proximal')",
+        "l2_sp_fisher": "l2_sp_fisher",
+        "gl_sp_fisher": "gl_sp_fisher",
+        "bss": "bss",
+    },
+    "teacher": {
+        "know_dist": "know_dist",
+        "know_dist, teacher in bf16": "know_dist",
+        "delta": "delta(attention='{attention}')",
+        "attention_transfer": "attention_transfer",
+        "fsp": "fsp",
+        "lwf": "lwf(warmup=0)",
+        "dtnh(know_dist)": "dtnh(know_dist)",
+    },
+    "others": {
+        "fnp": "fnp",
+        "pairwise_confusion": "pairwise_confusion",
+        "co_tuning": "co_tuning",
+        "bi_tuning": "bi_tuning",
+        "dropout": "dropout",
+        "drop_connect": "drop_connect",
+        "conv_dropout": "conv_dropout",
+        "stochastic_depth": "stochastic_depth",
+        "stoch_norm": "stoch_norm",
+        "mixout": "mixout",
+        "lp_ft, first phase": "lp_ft(probe=1)",
+    },
 }
+COMPARED_WITH = {"plain": "plain", "null": "plain"}
+METHODS = COMPARED_WITH | {name: text for group in GROUPS.values() for name, text in group.items()}
 PREPARED_WITH: dict[str, dict[str, Any]] = {"know_dist, teacher in bf16": {"teacher_dtype": torch.bfloat16}}
 WEIGHT_DECAY = 1e-4
 
@@ -76,10 +101,11 @@ def variant(name: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torc
     # fixed small rates keep every variant at about the same weights; decay as plain fine-tuning has it
     groups = methods.param_groups(model, lr=1e-5, head_lr=1e-5, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.SGD(groups, momentum=0.9)
-    x, y = batch
+    methods.calibrate([tuple(part[:2] for part in batch)])  # what is measured before training costs no step anything
     cast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
     def step() -> None:
+        x, y = methods.on_batch(*batch)
         with cast:
             task_loss = F.cross_entropy(model(x), y)
         loss = methods.loss(task_loss)
@@ -149,7 +175,7 @@ def make_batch(args: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Times of all variants, round by round."""
     batch = make_batch(args)
-    steps = {name: variant(name, args, batch) for name in METHODS}
+    steps = {name: variant(name, args, batch) for name in (*COMPARED_WITH, *GROUPS[args.group])}
     for _ in range(args.warmup):
         for step in steps.values():
             step()
@@ -176,6 +202,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--group", default="basic", choices=list(GROUPS), help="which methods")
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=20)
@@ -192,7 +219,7 @@ def main() -> None:
     if args.memory_of:
         measure_memory(args)
         return
-    memory = {name: peak_memory(name, args) for name in METHODS}
+    memory = {name: peak_memory(name, args) for name in (*COMPARED_WITH, *GROUPS[args.group])}
     rows = measure(args)
     for name, row in rows.items():
         row["peak_memory_mib"] = memory[name]

@@ -18,7 +18,7 @@ from holdfast.data.named.catalogue import catalogue
 from holdfast.data.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parent.parent
-OVERHEAD = {"results/overhead-cpu.json": "CPU", "results/overhead-gpu.json": "GPU"}
+DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 
 def methods_table(card: str) -> str:
@@ -32,16 +32,14 @@ def methods_table(card: str) -> str:
 
 
 def overhead_table() -> str:
-    """Step time and peak memory relative to plain, for every machine that was measured."""
+    """Step time and peak memory relative to plain, for every machine and group of methods that was measured."""
     parts = []
-    for file, kind in OVERHEAD.items():
-        if not (ROOT / file).exists():
-            continue
-        content = json.loads((ROOT / file).read_text())
+    for file in sorted((ROOT / "results").glob("overhead-*.json")):
+        content = json.loads(file.read_text())
         s, machine = content["settings"], content["machine"]
         parts.append(
-            f"{kind}: {machine['processor']}, torch {machine['torch']}, {s['model']}, {s['image_size']} px, batch "
-            f"{s['batch_size']}, {s['threads']} threads, precision {s['precision']}, {s['rounds']} pairs.\n"
+            f"\n{DEVICES[s['device']]}: {machine['processor']}, torch {machine['torch']}, {s['model']}, "
+            f"{s['image_size']} px, batch {s['batch_size']}, {s['threads']} threads, precision {s['precision']}, {s['rounds']} pairs.\n"
         )
         parts.append("| method | × plain | 95 % interval | s/step | extra peak memory, MiB |\n|---|---|---|---|---|")
         parts[-1] += "".join(
