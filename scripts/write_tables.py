@@ -39,7 +39,8 @@ def overhead_table() -> str:
         s, machine = content["settings"], content["machine"]
         parts.append(
             f"\n{DEVICES[s['device']]}: {machine['processor']}, torch {machine['torch']}, {s['model']}, "
-            f"{s['image_size']} px, batch {s['batch_size']}, {s['threads']} threads, precision {s['precision']}, {s['rounds']} pairs.\n"
+            f"{s['image_size']} px, batch {s['batch_size']}, {s['threads']} threads, "
+            f"precision {s['precision']}, {s['rounds']} pairs.\n"
         )
         parts.append("| method | × plain | 95 % interval | s/step | extra peak memory, MiB |\n|---|---|---|---|---|")
         parts[-1] += "".join(
