@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
+from holdfast.core.registry import methods
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "holdfast"
@@ -144,5 +145,11 @@ def test_every_public_name_is_found_when_asked_for():
     for name in holdfast.__all__:
         assert getattr(holdfast, name) is not None
     assert set(holdfast.__all__) <= set(dir(holdfast))
+
+
+def test_every_method_has_a_public_class():
+    for cls in methods().values():
+        assert getattr(holdfast, cls.__name__) is cls
+        assert cls.__name__ in holdfast.__all__
     with pytest.raises(AttributeError, match="module 'holdfast' has no attribute 'fitt'"):
         _ = holdfast.fitt

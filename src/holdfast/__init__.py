@@ -21,19 +21,36 @@ if TYPE_CHECKING:
     from holdfast.core.method import Method, State
     from holdfast.core.streams import Stream
     from holdfast.methods.attention_transfer import AttentionTransfer
+    from holdfast.methods.bi_tuning import BiTuning
+    from holdfast.methods.bss import BSS
     from holdfast.methods.btfw import BTfW
+    from holdfast.methods.co_tuning import CoTuning
+    from holdfast.methods.conv_dropout import ConvDropout
+    from holdfast.methods.cyclic_lr import CyclicLR
     from holdfast.methods.delta import DELTA
+    from holdfast.methods.disturb_label import DisturbLabel
+    from holdfast.methods.drop_connect import DropConnect
+    from holdfast.methods.dropout import Dropout
     from holdfast.methods.dtnh import DTNH
+    from holdfast.methods.fnp import FNP
     from holdfast.methods.freeze import Freeze
     from holdfast.methods.fsp import FSP
+    from holdfast.methods.gl_sp import GLSP
+    from holdfast.methods.gl_sp_fisher import GLSPFisher
     from holdfast.methods.joint_train import JointTrain
     from holdfast.methods.know_dist import KnowDist
+    from holdfast.methods.l1_sp import L1SP
     from holdfast.methods.l2 import L2
     from holdfast.methods.l2_sp import L2SP
+    from holdfast.methods.l2_sp_fisher import L2SPFisher
     from holdfast.methods.lp_ft import LPFT
     from holdfast.methods.lwf import LwF
+    from holdfast.methods.mixout import Mixout
+    from holdfast.methods.pairwise_confusion import PairwiseConfusion
     from holdfast.methods.ptr import PtR
     from holdfast.methods.rifle import RIFLE
+    from holdfast.methods.stoch_norm import StochNorm
+    from holdfast.methods.stochastic_depth import StochasticDepth
     from holdfast.methods.wise_ft import WiSEFT
     from holdfast.train.fit import fit
 
@@ -51,47 +68,81 @@ _HOMES = {
     "UsageError": "core.errors",
     "Method": "core.method",
     "State": "core.method",
+    "AttentionTransfer": "methods.attention_transfer",
+    "BiTuning": "methods.bi_tuning",
+    "BSS": "methods.bss",
     "BTfW": "methods.btfw",
+    "CoTuning": "methods.co_tuning",
+    "ConvDropout": "methods.conv_dropout",
+    "CyclicLR": "methods.cyclic_lr",
+    "DELTA": "methods.delta",
+    "DisturbLabel": "methods.disturb_label",
+    "DropConnect": "methods.drop_connect",
+    "Dropout": "methods.dropout",
     "DTNH": "methods.dtnh",
+    "FNP": "methods.fnp",
     "Freeze": "methods.freeze",
+    "FSP": "methods.fsp",
+    "GLSP": "methods.gl_sp",
+    "GLSPFisher": "methods.gl_sp_fisher",
     "JointTrain": "methods.joint_train",
+    "KnowDist": "methods.know_dist",
+    "L1SP": "methods.l1_sp",
     "L2": "methods.l2",
     "L2SP": "methods.l2_sp",
+    "L2SPFisher": "methods.l2_sp_fisher",
     "LPFT": "methods.lp_ft",
     "LwF": "methods.lwf",
+    "Mixout": "methods.mixout",
+    "PairwiseConfusion": "methods.pairwise_confusion",
     "PtR": "methods.ptr",
     "RIFLE": "methods.rifle",
+    "StochNorm": "methods.stoch_norm",
+    "StochasticDepth": "methods.stochastic_depth",
     "WiSEFT": "methods.wise_ft",
-    "KnowDist": "methods.know_dist",
-    "AttentionTransfer": "methods.attention_transfer",
-    "FSP": "methods.fsp",
-    "DELTA": "methods.delta",
     "fit": "train.fit",
 }
 
 __all__ = [
+    "BSS",
     "DELTA",
     "DTNH",
+    "FNP",
     "FSP",
+    "GLSP",
+    "L1SP",
     "L2",
     "L2SP",
     "LPFT",
     "RIFLE",
     "AttentionTransfer",
     "BTfW",
+    "BiTuning",
+    "CoTuning",
     "Composition",
     "ConflictError",
+    "ConvDropout",
+    "CyclicLR",
     "DataError",
+    "DisturbLabel",
+    "DropConnect",
+    "Dropout",
     "Freeze",
+    "GLSPFisher",
     "HoldfastError",
     "JointTrain",
     "KnowDist",
+    "L2SPFisher",
     "LwF",
     "Method",
+    "Mixout",
     "ModelError",
+    "PairwiseConfusion",
     "PtR",
     "StartingPointError",
     "State",
+    "StochNorm",
+    "StochasticDepth",
     "Stream",
     "UsageError",
     "WiSEFT",
