@@ -1,5 +1,6 @@
 """Archives: whole, half, wrong or dangerous; unpacking; CIFAR-10's arrays."""
 
+import gzip
 import io
 import pickle
 import stat
@@ -110,6 +111,16 @@ def test_a_truncated_archive_without_known_size_leaves_nothing(tmp_path, name):
     with pytest.raises(DataError, match=r"half a download: .* ends too early or is damaged"):
         unpack(manifest(File(path=name, into="out")), tmp_path)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_damaged_archive_of_the_right_length_is_no_full_disk(tmp_path):
+    archive = pack(tmp_path / "a.tgz", {"p.jpg": miniatures.picture(tmp_path / "made" / "p.jpg")})
+    content = bytearray(gzip.decompress(archive.read_bytes()))
+    packed = bytearray(gzip.compress(bytes(content[: 2 * 512])))  # a header and some content: the rest is missing
+    packed[-8] ^= 1  # of the checksum
+    archive.write_bytes(bytes(packed))
+    with pytest.raises(DataError, match=r"half a download: .* is damaged"):
+        unpack(manifest(File(path="a.tgz", into="out")), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_the_official_lists_are_read(name, tmp_path):
     assert opened.parts.keys() == entry.split.parts.keys()
     for part, rule in entry.split.parts.items():
         assert pictures(opened, part) == sorted(pair for of in rule.of for pair in truth.parts[of])
-    assert absent(entry.manifest, tmp_path) == []
+    assert absent(entry, tmp_path) == []
 
 
 def test_the_named_splits_of_flowers(tmp_path):
@@ -88,7 +88,10 @@ def test_dogs_are_tested_on_imagenets_validation_part(tmp_path):
     truth = miniatures.dogs(tmp_path)
     with pytest.raises(DataError, match=r"no such folder: .*imagenet/val"):
         open_named(small("dogs-li2018", truth), tmp_path)
+    assert absent(small("dogs", truth), tmp_path) == []
+    assert absent(small("dogs-li2018", truth), tmp_path) == ["imagenet/val"]
     others = miniatures.imagenet(tmp_path)
+    assert absent(small("dogs-li2018", truth), tmp_path) == []
     breeds = {name.split("-")[0]: name for name in truth.classes}
     expected = sorted((path, breeds[wnid]) for path, wnid in others.parts["val"] if wnid in breeds)
     entry = small("dogs-li2018", truth, counts={"train": 4, "test": 4})

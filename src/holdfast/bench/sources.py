@@ -32,7 +32,7 @@ def fingerprint_of_data(data: str, root: Path) -> str:
     """
     if is_named(data):
         known = entry(data.partition("@")[0])
-        missing = absent(known.manifest, root)
+        missing = absent(known, root)
         if missing:
             raise DataError(
                 f"{data} is not in {root} ({missing[0]}); 'holdfast datasets {known.name}' says how to get it"

@@ -52,7 +52,7 @@ def _facts(known: Entry, root: Path) -> dict[str, Any]:
     from holdfast.data.named.dataset import absent, state
 
     manifest = known.manifest.model_dump(mode="json", exclude={"splits"})
-    here = {"data_root": str(root), "missing": absent(known.manifest, root), "files": state(known.manifest, root)}
+    here = {"data_root": str(root), "missing": absent(known, root), "files": state(known.manifest, root)}
     split = known.split.model_dump(mode="json")
     also = [name for name in known.manifest.splits if name != known.name]
     return {"name": known.name, "split": split, "other_splits": also, "data_set": manifest, "here": here}
@@ -79,7 +79,8 @@ def _lines(known: Entry, found: dict[str, Any]) -> list[str]:
         lines.append(f"file       {file.path}{size}, {checked}: {here['files'][file.path]}")
         lines += [f"           {file.url}"] if file.url else []
     missing = ", ".join(here["missing"])
-    then = f"; put the files there, then 'holdfast datasets {known.name} --unpack'" if m.files else ""
+    own = m.files and set(here["missing"]) & set(m.layout)
+    then = f"; put the files there, then 'holdfast datasets {known.name} --unpack'" if own else ""
     lines.append(f"here       {here['data_root']}: " + (f"without {missing}{then}" if missing else "ready to train on"))
     return lines + [f"note       {note}" for note in m.notes]
 
@@ -91,7 +92,7 @@ def _list(known: list[Entry], root: Path, as_json: bool) -> None:
 
     from holdfast.data.named.dataset import absent
 
-    ready = {e.name: not absent(e.manifest, root) for e in known}
+    ready = {e.name: not absent(e, root) for e in known}
     if as_json:
         rows = [
             {"name": e.name, "title": e.manifest.title, "classes": e.classes, "origin": e.split.origin}

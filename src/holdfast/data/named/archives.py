@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -123,7 +124,7 @@ def _write(archive: Path, folder: Path, bound: int, most: int) -> None:
             if content is not None:
                 with place.open("wb") as handle:
                     shutil.copyfileobj(content, handle, 2**20)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"half a download: {archive} ends too early or is damaged ({error}); fetch it again") from error
 
 

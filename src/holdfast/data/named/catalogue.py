@@ -61,6 +61,7 @@ class Split(_Strict):
         about: what it is, in one line.
         origin: ``official``: the authors' lists, ``code``: as an author's published code has it, ``ours``: drawn.
         parts: rule of each of our parts.
+        needs: what must lie under the data root beside the data set's own layout: pictures of another one.
         counts: pictures of each part, before validation is held out; None where nobody has counted them.
         order: within a class: ``name``, or ``drawn`` by a hash of seed and name.
         seed: of what is drawn: the order and the validation part.
@@ -72,6 +73,7 @@ class Split(_Strict):
     about: str
     origin: Literal["official", "code", "ours"]
     parts: dict[Part, Rule]
+    needs: tuple[str, ...] = ()
     counts: dict[Part, int | None]
     order: Literal["name", "drawn"] = "name"
     seed: int = 0

@@ -87,14 +87,14 @@ def prepare(manifest: Manifest, root: Path) -> list[str]:
     return lines
 
 
-def absent(manifest: Manifest, root: Path) -> list[str]:
+def absent(entry: Entry, root: Path) -> list[str]:
     """Files and folders that must lie below the data root and do not."""
-    return [path for path in manifest.layout if not (root / path).exists()]
+    return [path for path in (*entry.manifest.layout, *entry.split.needs) if not (root / path).exists()]
 
 
 def _present(entry: Entry, root: Path) -> None:
     manifest = entry.manifest
-    missing = absent(manifest, root)
+    missing = [path for path in absent(entry, root) if path in manifest.layout]
     if not missing:
         return
     whole = "is not" if len(missing) == len(manifest.layout) else "is only partly"
