@@ -103,6 +103,7 @@ def test_gains_are_measured_against_another_row():
         ("methods.ptr.search", {"lr": []}, "search of ptr: lr has no values"),
         ("methods.ptr.search", {"lr": [0.1, -0.1]}, "search of ptr: lr: lr: should be greater than 0"),
         ("methods.ptr.search", {"lr": {"low": 0.1, "high": 1}}, "lr is a range; a grid needs a list of values"),
+        ("methods.ptr.search", {"lr": [0.1, 0.01, 0.1]}, "search of ptr: lr has a value twice"),
         ("published", [{"row": "plain", "column": "reds", "value": 1}], "published figures need 'paper'"),
     ],
 )
@@ -114,6 +115,43 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, path, value, said):
     assert said in str(error.value)
     assert "\n" not in str(error.value)
     assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"lr": {"low": -1, "high": 1}}, "search of ptr: lr: lr: should be greater than 0, got -1.0"),
+        ({"momentum": {"low": 0.5, "high": 3}}, "search of ptr: momentum: momentum: should be less than 1, got 3.0"),
+        ({"epochs": {"low": 1, "high": 3}}, "search of ptr: epochs: epochs: should be a valid integer"),
+        ({"R": {"low": 1.5, "high": 3, "whole": True}}, "expected whole ends with 'whole', found 1.5 and 3.0"),
+    ],
+)
+def test_a_range_that_no_run_could_take_is_refused(search, said):
+    content = {**changed("methods.ptr.search", search), "tuning": {"by": "optuna", "trials": 2}}
+    with pytest.raises(ValidationError, match=said):
+        Recipe.model_validate(content)
+
+
+def test_a_range_of_whole_numbers_is_taken():
+    search = {"epochs": {"low": 1, "high": 3, "whole": True}}
+    Recipe.model_validate({**changed("methods.ptr.search", search), "tuning": {"by": "optuna", "trials": 2}})
+
+
+def test_numbers_with_an_exponent_and_merged_rows_are_read(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("""
+title: Two ways
+data: {reds: {data: reds}}
+models: {one: {model: "timm:test_resnet"}}
+methods:
+  plain: &row {method: plain, search: {lr: [1e-4, 1E-3, 2.e+1, "1e-4", 0x1]}}
+  l2: {<<: *row, method: "l2(alpha={alpha})", values: {alpha: 1e-4}}
+tuning: {}
+""")
+    _, recipe = catalogue.load(file)
+    assert recipe.methods["l2"].search == recipe.methods["plain"].search
+    assert recipe.methods["l2"].search["lr"] == [1e-4, 1e-3, 20.0, "1e-4", 1]
+    assert recipe.methods["l2"].values == {"alpha": 1e-4}
 
 
 @pytest.mark.parametrize(

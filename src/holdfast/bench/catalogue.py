@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -81,14 +82,20 @@ def _text(file: Path) -> str:
 
 
 class _Strict(_LOADER):  # type: ignore[misc,valid-type]
-    """YAML in which a key that stands twice is an error, instead of the last one winning."""
+    """YAML in which a key that stands twice is an error, instead of the last one winning; ``1e-4`` is a number."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if not key.tag.endswith(":merge")]
         twice = [key for place, key in enumerate(keys) if key in keys[:place]]
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice", node.start_mark)
         return dict(super().construct_mapping(node, deep))
+
+
+# YAML 1.1 wants a point and a sign, and takes 1e-4 for a word
+_Strict.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def _checked(kind: type[Kind], what: str, text: str) -> Kind:

@@ -106,8 +106,10 @@ def _check_search(recipe: Recipe) -> None:
                     raise ValueError(f"{where} is a range; a grid needs a list of values")
             elif not options:
                 raise ValueError(f"{where} has no values")
-            elif name not in method.placeholders:
-                for value in options:
+            elif any(value in options[:place] for place, value in enumerate(options)):
+                raise ValueError(f"{where} has a value twice, which would count as two trials")
+            if name not in method.placeholders:
+                for value in options if isinstance(options, list) else options.samples:
                     check_settings(where, {name: value})
         _check_budget(recipe, row)
 

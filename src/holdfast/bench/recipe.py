@@ -6,6 +6,7 @@ exist, and settings that no run could take are refused when the file is read.
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import product
 from typing import Annotated, Any, Literal, Self
@@ -85,10 +86,17 @@ class Range(_Strict):
     log: bool = False
     whole: bool = False
 
+    @property
+    def samples(self) -> tuple[float, ...]:
+        """Its ends, and a value between them that is not whole unless all are."""
+        return (self.low, self.high) if self.whole else (self.low, math.nextafter(self.low, self.high), self.high)
+
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if not (self.low < self.high and (self.low > 0 or not self.log)):
             raise ValueError(f"expected low < high, and low > 0 with log; found {self.low} and {self.high}")
+        if self.whole and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"expected whole ends with 'whole', found {self.low} and {self.high}")
         return self
 
 
