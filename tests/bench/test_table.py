@@ -130,6 +130,7 @@ def test_failures_and_mixed_versions_and_missing_test_parts_are_said(recipe, tab
     found = table(recipe, fit)
     said = " ".join(found.notes)
     assert "6 of the runs failed" in said
+    assert "failed: ptr, reds: ZeroDivisionError: no message" in said
     assert "different versions: torch 0 and 1" in said
     assert "no test part" in said
     assert of(found, "plain").mean == pytest.approx(60.05)

@@ -11,6 +11,7 @@ from holdfast.bench.catalogue import protocol
 from holdfast.bench.grid import Cell
 from holdfast.bench.plan import Plan
 from holdfast.bench.recipe import Printed
+from holdfast.bench.status import failures
 from holdfast.bench.statistics import Paired, holm, mean, paired_difference, sample_std
 
 
@@ -185,6 +186,7 @@ def _notes(plan: Plan, entries: Sequence[Entry]) -> list[str]:
     failed = sum(entry.failed for entry in entries)
     if failed:
         notes.append(f"{failed} of the runs failed.")
+    notes += [f"failed{f' {n} times' if n > 1 else ''}: {reason}" for reason, n in failures(plan).items()]
     notes += [f"{e.row}, {e.column}: no trial of its tuning came through." for e in entries if e.untuned]
     notes += _versions(plan)
     if recipe.protocol is not None:
