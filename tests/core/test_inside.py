@@ -46,7 +46,7 @@ class Noisy(Method):
         return {"first": self.edit}
 
     def edit(self, module, args, draw):
-        output = yield args
+        _, output = yield args
         return output * draw.per_sample(output.shape, 0.5, output.device)
 
 

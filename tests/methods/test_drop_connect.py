@@ -75,9 +75,10 @@ def test_a_head_without_bias_and_in_half_precision():
         assert net(torch.ones(4, 3)).dtype == torch.bfloat16
 
 
-def test_features_behind_a_dropout_are_the_dropped_ones():
+@pytest.mark.parametrize("text", ["dropout(p=1)+drop_connect(p=0.5)", "drop_connect(p=0.5)+dropout(p=1)"])
+def test_features_behind_a_dropout_are_the_dropped_ones(text):
     """A connection from a dropped feature carries nothing: with every feature dropped the bias is left."""
-    loop = Loop("dropout(p=1)+drop_connect(p=0.5)")
+    loop = Loop(text)
     assert torch.equal(loop.model(loop.batches[0][0]), loop.model.head.bias.expand(8, -1))
 
 

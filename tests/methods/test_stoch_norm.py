@@ -79,6 +79,9 @@ def test_runs_of_several_probabilities_differ():
 def test_frozen_layers_and_networks_without_any_are_left_alone():
     frozen = Loop("stoch_norm", frozen_conv_net).train()
     assert_equal(frozen.weights(), Loop("", frozen_conv_net).train().weights())
+    assert frozen.methods.describe() == [
+        "stoch_norm: all 2 batch-norm layers are frozen: nothing to do; let them train (--bn train)"
+    ]
     assert Loop("stoch_norm", token_net).methods.describe() == [
         "stoch_norm: no batch-norm in this network: nothing to do"
     ]

@@ -1,10 +1,11 @@
 """What methods change inside the network's training forwards: noise at a module, a weight replaced for one pass.
 
 An edit is a generator that runs around one call of a module. It gets the arguments, yields what the module shall be
-called with, is sent the output, and returns what shall be handed on instead (None: the output as it is)::
+called with, is sent what it was called with after all edits and the output, and returns what shall be handed on instead
+(None: the output as it is)::
 
     def edit(module, args, draw):
-        output = yield args
+        args, output = yield args
         return noisy(output, draw.per_sample(output.shape, 0.9, output.device))
 
 A module in evaluation mode is never edited. The hooks stand outside the compiled graph, and a deep copy or a pickle of
@@ -80,7 +81,7 @@ class Draw:
         return kept(tuple(shape), q, generator(device, *self.key, name))
 
 
-Around = Generator[tuple[Any, ...], Any, Any]
+Around = Generator[tuple[Any, ...], tuple[tuple[Any, ...], Any], Any]
 Edit = Callable[[nn.Module, tuple[Any, ...], Draw], Around]
 
 
@@ -112,7 +113,7 @@ class _Calls:
         self._open.append(running)
         return args
 
-    def leave(self, output: Any) -> Any:
+    def leave(self, args: tuple[Any, ...], output: Any) -> Any:
         """After it ran; without an output where it raised."""
         if not self._open:
             return None
@@ -120,7 +121,7 @@ class _Calls:
         if output is None:
             return running.close()
         try:
-            running.send(output)
+            running.send((args, output))
         except StopIteration as stop:
             return stop.value
         raise RuntimeError("an edit yields once")
@@ -162,4 +163,4 @@ class _Enter(_Hook):
 class _Leave(_Hook):
     @torch.compiler.disable
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        return self._calls.leave(output)
+        return self._calls.leave(args, output)

@@ -70,7 +70,7 @@ class ConvDropout(Method):
         return dict.fromkeys(state.paths, self._mask) if self.p else {}
 
     def _mask(self, module: nn.Module, args: tuple[Any, ...], draw: Draw) -> Around:
-        F = yield args
+        _, F = yield args
         if not isinstance(F, Tensor):
             raise ModelError(f"{self}: expected a tensor from each module, {type(module).__name__} gives {type(F)}")
         shape = F.shape if self.unit == "element" else (*F.shape[:2], *(1,) * (F.ndim - 2))

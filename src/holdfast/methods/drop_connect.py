@@ -60,7 +60,7 @@ class DropConnect(Method):
 
     def _masks(self, module: nn.Module, args: tuple[Any, ...], draw: Draw) -> Around:
         assert isinstance(module, nn.Linear)
-        yield args
+        args, _ = yield args  # as others left them, a dropout of the features say
         rep, shape = args[0], module.weight.shape
         if self.mask == "sample":
             keep = draw.per_sample((len(rep), *shape), 1 - self.p, rep.device)

@@ -19,8 +19,12 @@ from holdfast.core.types import Context
 
 @dataclass
 class StochNormState(Places):
-    """The layers; and for each pass of this step the moving statistics from before it, which a checkpoint needs."""
+    """The layers; and for each pass of this step the moving statistics from before it, which a checkpoint needs.
 
+    ``frozen`` counts the layers that were in evaluation mode in a network in training mode.
+    """
+
+    frozen: int = field(default=0, kw_only=True)
     before: dict[tuple[object, ...], tuple[Tensor, Tensor]] = field(default_factory=dict, kw_only=True)
 
 
@@ -67,15 +71,20 @@ class StochNorm(Method):
                 f"{self}: the batch-norm of {type(model).__name__} keeps no moving statistics to choose from: "
                 "build it with track_running_stats=True"
             )
-        return StochNormState(paths=tuple(paths))
+        frozen = sum(model.training and not model.get_submodule(path).training for path in paths)
+        return StochNormState(paths=tuple(paths), frozen=frozen)
 
     def describe(self, state: State) -> str:
-        """The layers and the probability."""
-        assert isinstance(state, Places)
+        """The layers and the probability; whether they are frozen, so that nothing would happen."""
+        assert isinstance(state, StochNormState)
         if not state.paths:
             return "no batch-norm in this network: nothing to do"
+        count = len(state.paths)
+        if state.frozen == count:
+            return f"all {count} batch-norm layers are frozen: nothing to do; let them train (--bn train)"
+        frozen = f", {state.frozen} of them frozen" if state.frozen else ""
         return (
-            f"{len(state.paths)} batch-norm layers, where in training mode: each channel by the batch's statistics "
+            f"{count} batch-norm layers{frozen}, where in training mode: each channel by the batch's statistics "
             f"with probability {self.p:g}, else by the moving ones"
         )
 
@@ -91,7 +100,7 @@ class StochNorm(Method):
     def _choose(self, module: nn.Module, args: tuple[Any, ...], draw: Draw, state: StochNormState) -> Around:
         assert isinstance(module, _BatchNorm)
         mean, variance = _before(module, draw, state)
-        by_batch = yield args
+        args, by_batch = yield args
         by_moving = _evaluated(module, args, mean, variance)
         s = draw.shared((module.num_features,), self.p, by_batch.device)
         return torch.where(s.view(-1, *(1,) * (by_batch.ndim - 2)), by_batch, by_moving)

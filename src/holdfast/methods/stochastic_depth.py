@@ -87,7 +87,7 @@ class StochasticDepth(Method):
 
     def _edit(self, q: float, own: bool) -> Edit:
         def edit(module: nn.Module, args: tuple[Any, ...], draw: Draw) -> Around:
-            output = yield args
+            args, output = yield args
             f = args[0] if own else output
             if q == 1:
                 return f
