@@ -84,6 +84,13 @@ def test_weighted_groups_minimise_in_single_precision(orders):
     torch.testing.assert_close(v.double(), wanted, rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize("F", [1e-20, 1e-36, 1e-44])
+def test_information_too_small_to_square_holds_nothing_and_breaks_nothing(F):
+    d = (1e-6 * drawn(9, 4, 6)).float()
+    (found,) = corners.shrink_groups([d.clone()], [torch.full_like(d, F)], [1e-4])
+    torch.testing.assert_close(found, d, rtol=1e-4, atol=0)
+
+
 def test_nothing_is_lost_on_an_empty_tensor():
     empty = torch.zeros(0, 3)
     assert corners.shrink_groups([empty.clone()], [None], [0.1])[0].shape == (0, 3)

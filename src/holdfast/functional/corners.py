@@ -104,9 +104,12 @@ def _shrink_weighted(d: Tensor, F: Tensor, c: float) -> None:
 def _root(sizes: Tensor, b: Tensor, frozen: Tensor) -> Tensor:
     r"""For each group the r > 0 with :math:`S(r) = \sum_j(q_j/(r + b_j))^2 = 1`, where it is not frozen.
 
-    Newton's method on :math:`S^{-1/2} = 1`: concave in r, so that the steps rise to the root from the left.
+    Newton's method on :math:`S^{-1/2} = 1`: concave in r, so that the steps rise to the root from the left. The largest
+    q of a group is the unit of its r, for squares of tiny numbers vanish.
     """
     axes, eps = tuple(range(1, b.dim())), torch.finfo(b.dtype).eps
+    unit = sizes.amax(axes, keepdim=True).clamp_(min=torch.finfo(b.dtype).tiny)
+    sizes, b = sizes / unit, b / unit
     high: Tensor = torch.linalg.vector_norm(sizes, dim=axes, keepdim=True)  # S ≤ 1 there
     low, r = high * eps, high
     for _ in range(_NEWTON):
@@ -117,7 +120,7 @@ def _root(sizes: Tensor, b: Tensor, frozen: Tensor) -> Tensor:
         # on an accelerator the look would cost a sync
         if b.device.type == "cpu" and not bool((((r - before).abs() > max(1e-12, 8 * eps) * r) & ~frozen).any()):
             break
-    return r
+    return r * unit
 
 
 def _roots(d: list[Tensor], eps: float) -> list[Tensor]:
