@@ -51,6 +51,13 @@ def test_timm(name, expected):
         assert stages(timm.create_model(name)) == expected
 
 
+def test_a_body_whose_name_begins_like_a_convolutions_is_no_stem():
+    from transformers import ConvNextConfig, ConvNextForImageClassification
+
+    model = ConvNextForImageClassification(ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 32, 64]))
+    assert stages(model) == [f"convnext.encoder.stages.{k}" for k in range(4)]
+
+
 def test_outputs_of_the_stages_shrink():
     model = torchvision.models.mobilenet_v2().eval()
     sides = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -9,7 +11,7 @@ from holdfast.core.errors import ModelError
 from holdfast.core.locate import locate
 
 _SERIES = (nn.Sequential, nn.ModuleList)
-_STEMS = ("stem", "conv", "patch_embed", "embeddings")
+_STEM = re.compile(r"stem|conv(?![a-z])|patch_embed|embeddings")  # a body may be called convnext
 
 
 def stages(model: nn.Module, head: str | None = None) -> list[str]:
@@ -66,7 +68,7 @@ def _by_layout(model: nn.Module, inside: nn.Module, prefix: str, head: str) -> l
 
 
 def _is_stem(path: str) -> bool:
-    return path.rpartition(".")[2].startswith(_STEMS)
+    return _STEM.match(path.rpartition(".")[2]) is not None
 
 
 def _cut_before_reductions(path: str, series: nn.Module) -> list[str]:

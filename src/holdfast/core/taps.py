@@ -134,7 +134,8 @@ class _OnOutput(_Hook):
             self.recorder.see(self.name, output.logits, edits=False)
             return output
         raise ModelError(
-            f"tap {self.name!r}: expected the module to return a tensor, it returns a {type(output).__name__}"
+            f"tap {self.name!r}: expected the module to return a tensor, it returns a {type(output).__name__}; "
+            "name a module within it, or beside it, that does"
         )
 
 
