@@ -124,5 +124,10 @@ def test_values_out_of_range_are_refused(text, message):
         holdfast.compose(text)
 
 
+def test_vectors_have_no_attention():
+    with pytest.raises(UsageError, match="head gives vectors, without positions; name a layer before pooling"):
+        Loop("attention_transfer(layers='head')", conv_net).train(1)
+
+
 def test_golden_trajectory():
     follows_golden("attention_transfer(beta=0.7)")

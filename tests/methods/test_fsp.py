@@ -143,5 +143,23 @@ def test_one_stage_has_no_flow():
         holdfast.compose("fsp").prepare(net, "2")
 
 
+def test_vectors_have_no_flow():
+    with pytest.raises(UsageError, match="head gives vectors, without positions; name a layer before pooling"):
+        Loop("fsp(layers='stage1.0:head')", conv_net).train(1)
+
+
+def test_tokens_of_different_number_have_no_flow():
+    class Uneven(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.head = nn.Linear(6, 4), nn.Linear(4, 5), nn.Linear(5, 4)
+
+        def forward(self, x):
+            return self.head(self.second(self.first(x.flatten(1, 2))[:, 1:]).mean(1))
+
+    with pytest.raises(UsageError, match="the same number at both ends of a flow; here first 18 and second 17"):
+        Loop("fsp(layers='first:second')", lambda: Uneven().double()).train(1)
+
+
 def test_golden_trajectory():
     follows_golden("fsp(lam=0.7)")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import holdfast
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import ModelError, UsageError
 from methods import contract, ranks
 from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, conv_net, differ, frozen_conv_net, token_net
 from methods.oracles import follow
@@ -114,6 +114,8 @@ def test_a_sum_over_the_batch_shrinks_with_accumulation(make):
     found = {n: p.grad for n, p in parts.model.named_parameters()}
     assert_close(found, halved.gradients(x, y), rtol=1e-9)
     assert differ(found, whole.gradients(x, y))
+    assert holdfast.KnowDist().additive
+    assert not holdfast.KnowDist(reduction="sum").additive
 
 
 def test_two_ranks_weigh_a_sum_over_the_batch_half():
@@ -156,6 +158,12 @@ def test_values_out_of_range_are_refused(text, message):
 def test_unknown_layers_are_refused_when_the_network_is_known():
     with pytest.raises(UsageError, match=r"know_dist\(layers='stage3'\): the network has no module 'stage3'; did you"):
         holdfast.compose("know_dist(layers='stage3')").prepare(token_net(), HEAD)
+
+
+def test_a_network_without_stages_is_refused_and_named_layers_offered():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(ModelError, match=r"know_dist: the stages of Sequential cannot be told.*layers='\.\.\.'"):
+        holdfast.compose("know_dist").prepare(net, "1")
 
 
 def test_golden_trajectory():

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from holdfast.core import meta
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import ModelError, UsageError
 from holdfast.core.locate import Located
 from holdfast.core.method import Method, State
 from holdfast.core.stages import stages
@@ -62,8 +62,14 @@ class ComparesLayers(Method):
 
     needs_teacher: ClassVar[bool] = True
     inside: ClassVar[bool] = False
+    spatial: ClassVar[bool] = False
 
     layers: str
+
+    @property
+    def additive(self) -> bool:  # type: ignore[override]
+        """Unless it has a field ``reduction`` that sums over the batch."""
+        return getattr(self, "reduction", "batch") != "sum"
 
     def bind(self, model: nn.Module, ctx: Context) -> LayersState:
         """Find the layers."""
@@ -75,10 +81,17 @@ class ComparesLayers(Method):
         return [layer.path for layer in state.layers]
 
     def both(self, step: Step, state: State) -> Iterator[tuple[Layer, Tensor, Tensor]]:
-        """Each layer with its features in the network and in the starting point: (B, ...) both."""
+        """Each layer with its features in the network and in the starting point: (B, ...) both.
+
+        Raises:
+            UsageError: the method is ``spatial`` and a layer's features are vectors.
+        """
         assert isinstance(state, LayersState)
         for layer in state.layers:
-            yield layer, step.features(layer.path), step.teacher(layer.path)
+            F = step.features(layer.path)
+            if self.spatial and F.ndim < 3:
+                raise UsageError(f"{self}: {layer.path} gives vectors, without positions; name a layer before pooling")
+            yield layer, F, step.teacher(layer.path)
 
 
 def compared(model: nn.Module, located: Located, layers: str, asks: object, *, inside: bool = False) -> list[Layer]:
@@ -97,7 +110,10 @@ def compared(model: nn.Module, located: Located, layers: str, asks: object, *, i
         ModelError: the network's stages cannot be told.
     """
     if layers == STAGES:
-        paths = [_last_weights(model, path) if inside else path for path in stages(model, located.head)]
+        try:
+            paths = [_last_weights(model, path) if inside else path for path in stages(model, located.head)]
+        except ModelError as error:
+            raise ModelError(f"{asks}: {error} Name the layers: layers='...'") from error
     else:
         paths = [part.strip() for part in layers.split(",")]
     known = [path for path, _ in model.named_modules() if path]

@@ -32,6 +32,7 @@ class AttentionTransfer(ComparesLayers):
     """
 
     stem: ClassVar[str] = "attention_transfer"
+    spatial: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, object]]] = {
         "zagoruyko2017code": {"beta": 1000.0, "distance": "squared", "half": False},
     }

@@ -42,6 +42,7 @@ class FSP(ComparesLayers):
     """
 
     stem: ClassVar[str] = "fsp"
+    spatial: ClassVar[bool] = True
 
     lam: float = hyper(0.001, low=0, doc="strength; search 0.0001, 0.001, 0.01, 0.1")
     layers: str = hyper(STAGES, doc="'stages', or pairs of modules: 'layer1:layer2,layer2:layer3'")
@@ -79,5 +80,9 @@ class FSP(ComparesLayers):
         mine, theirs = zip(*found, strict=True)
         total = step.task_loss.new_zeros(())
         for a, b in state.pairs:
+            positions = mine[a][0, 0].numel(), mine[b][0, 0].numel()
+            if positions[0] != positions[1] and not mine[a].ndim == mine[b].ndim == 4:
+                at = " and ".join(f"{state.layers[k].path} {n}" for k, n in zip((a, b), positions, strict=True))
+                raise UsageError(f"{self}: tokens have the same number at both ends of a flow; here {at}: name others")
             total = total + flow_distance((mine[a], mine[b]), (theirs[a], theirs[b])) / len(mine[a])
         return self.lam * total
