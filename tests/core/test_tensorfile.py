@@ -102,6 +102,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path.chmod(0o444)
     write_tensors(path, {"a": torch.zeros(2)}, {})  # a new file in its place
     assert read_tensors(path)[0]["a"].tolist() == [0, 0]
-    with pytest.raises(UsageError, match=r"w\.safetensors cannot be written: No such file or directory"):
-        write_tensors(tmp_path / "nowhere" / "w.safetensors", {"a": torch.ones(2)}, {})
+    with pytest.raises(UsageError, match=r"x\.safetensors cannot be written: "):
+        write_tensors(path / "x.safetensors", {"a": torch.ones(2)}, {})
     assert [each.name for each in tmp_path.iterdir()] == ["w.safetensors"]

@@ -172,7 +172,12 @@ def test_files_of_other_layers_are_refused(tmp_path):
     with pytest.raises(DataError, match="no complete safetensors file"):
         Loop(text, conv_net)
     with pytest.raises(UsageError, match=r"A\.safetensors cannot be written: "):
-        Loop(f"delta(attention='{tmp_path}/nowhere/A.safetensors')", conv_net)
+        Loop(f"delta(attention='{file}/A.safetensors')", conv_net)
+
+
+def test_a_folder_that_is_missing_does_not_lose_the_measurement(tmp_path):
+    Loop(f"delta(attention='{tmp_path}/new/A.safetensors', epochs=1)", conv_net)
+    assert (tmp_path / "new" / "A.safetensors").is_file()
 
 
 def test_resuming_measures_nothing_again():
@@ -216,6 +221,8 @@ def test_a_sum_over_the_batch_shrinks_with_accumulation(make):
     found = {n: p.grad for n, p in parts.model.named_parameters()}
     assert_close(found, halved.gradients(x, y), rtol=1e-9)
     assert differ(found, whole.gradients(x, y))
+    assert holdfast.DELTA().additive
+    assert not holdfast.DELTA(reduction="sum").additive
 
 
 def test_two_ranks_weigh_a_sum_over_the_batch_half():

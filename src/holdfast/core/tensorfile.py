@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     """Write a safetensors file, whole or not at all.
 
     Args:
-        path: where; its folder exists.
+        path: where; its folder is made where it is missing.
         tensors: floating-point numbers by name.
         notes: for the header.
 
@@ -67,10 +68,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
     text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of eight
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(b"".join([len(text).to_bytes(8, "little"), text, *parts]))
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 

@@ -76,7 +76,7 @@ class DELTA(ComparesLayers):
 
     @property
     def _file(self) -> Path | None:
-        return None if self.attention in (MEASURED, EVEN) else Path(self.attention)
+        return None if self.attention in (MEASURED, EVEN) else Path(self.attention).expanduser()
 
     @property
     def calibrates(self) -> bool:
