@@ -72,6 +72,9 @@ class Recorder:
         if self.listening:
             recording.tapped.setdefault(name, []).append(z)
             recording.versions.setdefault(name, []).append(z._version)
+            # seen within the network: a host may wrap its forward alone, where hooks on the whole come too early
+            if torch.is_autocast_enabled(kind := z.device.type):
+                recording.cast = torch.get_autocast_dtype(kind)
         if edits and z.requires_grad and self.edit is not None:
             viewed: Tensor = _EditedView.apply(z, name, recording if self.listening else None, self.edit)
             return viewed
@@ -145,8 +148,6 @@ class _OnModelInput(_Hook):
         if self.recorder.listening:
             tensors = args or tuple(v for k, v in kwargs.items() if k != "labels")
             self.recorder.current.inputs.append(tensors)
-            kind = tensors[0].device.type
-            self.recorder.current.cast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
 
 def install(
