@@ -51,7 +51,7 @@ def _list(known: dict[str, type[Method]]) -> None:
     for stem, method in known.items():
         table.add_row(stem, _one_line(method), _needs(method), ", ".join(method.presets))
     if not console.is_terminal:
-        console.width = 200  # not a screen's: lines stay whole for other programs
+        console.width = 1000  # not a screen's: lines stay whole for other programs
     console.print(table)
     console.print("holdfast methods NAME shows a method's card; join methods with +, as in 'l2_sp(alpha=0.1)+ptr(R=3)'")
 
