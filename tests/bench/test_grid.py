@@ -126,6 +126,31 @@ def test_a_row_without_its_source_pictures_is_left_out_alone(recipe, planned):
         assert {job.cell.row for job in plan.ready()} == {"plain", "ptr", "l2"}
 
 
+@pytest.mark.parametrize("name", ["f.safetensors", f"{'long' * 50}.safetensors"])
+@pytest.mark.parametrize("text", ["l2_sp_fisher(alpha=1.0, fisher='{}')", "dtnh(gl_sp_fisher(fisher = {{F}}))"])
+def test_a_file_that_a_method_names_decides_the_name_of_its_runs(recipe, planned, tmp_path, name, text):
+    file = tmp_path / name
+    content = recipe.model_dump()
+    content["methods"]["fisher"] = {"method": text.format(file), "search": {"lr": [0.01, 0.1]}}
+    content["data"]["reds"]["values"] = {"F": str(file)}
+    content["data"].pop("blues")
+    recipe = Recipe.model_validate(content)
+    assert "no file" in planned(recipe).left_out["fisher in column reds"]
+    names = []
+    for held in (b"one", b"two"):
+        file.write_bytes(held)
+        out = tmp_path / held.decode()
+        plan = make_plan(recipe, Scope(tmp_path / "data"), out, writes=True)
+        names.append({job.cell.row: job.name for job in plan.trials()})
+        assert names[-1] == {job.cell.row: job.name for job in stored_plan(recipe, Scope(), out).trials()}
+    assert names[0]["fisher"] != names[1]["fisher"]
+    assert names[0]["plain"] == names[1]["plain"]
+    planned(recipe)
+    file.write_bytes(b"three")
+    with pytest.raises(UsageError, match=r"file\..* is not what it was"):  # as with pictures and weights
+        planned(recipe)
+
+
 def test_nothing_to_run_is_said(recipe, planned, root):
     with pytest.raises(UsageError, match="nothing to run: no cell of the table is picked"):
         planned(recipe, only="greens")

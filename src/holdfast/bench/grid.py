@@ -25,6 +25,9 @@ FIRST_TUNING_SEED = 1000
 PATHS = frozenset({"data", "source", "weights"})
 """Settings that say where things are; names and results go by what they are."""
 
+FILE = re.compile(r"\bfisher\s*=\s*['\"]([^'\"]+)['\"]")
+"""Names of files in a method's text: what they hold decides its result too."""
+
 Stage = Literal["tune", "run"]
 Values = Mapping[str, Scalar]
 
@@ -120,10 +123,24 @@ class Grid:
         return frozenset({cell.row, cell.column, *self.recipe.columns[cell.column]})
 
     def places(self, cell: Cell) -> list[str]:
-        """Where a cell's data, its weights and perhaps its source pictures stand in the recipe."""
+        """Where a cell's data and weights stand in the recipe, perhaps source pictures, files that its text names."""
         data, model = self.recipe.columns[cell.column]
         source = self._layered(cell).get("source")
-        return [f"data.{data}", f"models.{model}", *([] if source is None else [f"source.{source}"])]
+        named = FILE.findall(self.method(cell, self.first(cell)))
+        others = [*([] if source is None else [f"source.{source}"]), *(f"file.{file}" for file in named)]
+        return [f"data.{data}", f"models.{model}", *others]
+
+    def files(self) -> list[str]:
+        """Files that the methods' texts name anywhere in the recipe."""
+        recipe = self.recipe
+        cells = [Cell(row, column) for row in recipe.methods for column in recipe.columns_of(row)]
+        return sorted({file for cell in cells for file in FILE.findall(self.method(cell, self.first(cell)))})
+
+    def first(self, cell: Cell) -> dict[str, Scalar]:
+        """The first of the values that tuning may choose for a cell."""
+        search = {**self.recipe.search_of(self.recipe.methods[cell.row].reuse or cell.row)}
+        search |= self.recipe.search_of(cell.row)
+        return {name: options[0] if isinstance(options, list) else options.low for name, options in search.items()}
 
     def _layered(self, cell: Cell) -> dict[str, Any]:
         """A cell's settings as the recipe lays them over one another."""
@@ -157,11 +174,12 @@ class Grid:
         A setting at its default is left out, so that a version that adds one names the same runs the same. That a
         default changed is seen when a result is read: it holds every setting.
         """
-        data, model, *source = self.places(cell)
+        data, model, *others = self.places(cell)
         fields = type(settings).model_fields
         found = {k: v for k, v in recorded(settings).items() if v != fields[k].default}
         found |= {"data": self._sources[data], "weights": self._sources[model]}
-        return {**found, "source": self._sources[source[0]]} if source else found
+        names = {place: "source" if place.startswith("source.") else place for place in others}
+        return {**found, **{name: self._sources[place] for place, name in names.items()}}
 
     def _settings(self, stage: Stage, cell: Cell, values: Values) -> Settings:
         recipe, root, (data_name, model_name) = self.recipe, self.scope.root, self.recipe.columns[cell.column]

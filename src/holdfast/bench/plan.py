@@ -106,7 +106,7 @@ def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
         UsageError: nothing can be run, or data or weights are not what they were when the folder was begun.
     """
     store = Store(out)
-    found, absent = fingerprints(recipe, scope.root)
+    found, absent = fingerprints(recipe, scope.root, Grid(recipe, scope, {}).files())
     for place, fingerprint in found.items():
         if writes or store.sources.get(place) is not None:
             store.sources.note(place, fingerprint)

@@ -80,11 +80,8 @@ def _check(plan: Plan, machines: Machines) -> None:
     from holdfast.core.compose import compose
 
     for cell in plan.grid.cells:
-        row = plan.grid.recipe.methods[cell.row]
-        search = {**plan.grid.recipe.search_of(row.reuse or cell.row), **plan.grid.recipe.search_of(cell.row)}
-        values = {name: o[0] if isinstance(o, list) else o.low for name, o in search.items()}
         try:
-            compose(plan.grid.method(cell, values))
+            compose(plan.grid.method(cell, plan.grid.first(cell)))
         except UsageError as error:
             raise UsageError(f"methods.{cell.row}: {error}") from error
     tuning = plan.grid.recipe.tuning

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from holdfast.data.named.dataset import absent
 from holdfast.data.portion import split_portion
 from holdfast.data.walk import Tree
 
+_NAMED = "a method's text names it"
 PUBLISHED = "published"
 """Stands for weights that are known by the network's name."""
 
@@ -47,8 +48,12 @@ def fingerprint_of_data(data: str, root: Path) -> str:
     return _sha256([data, sorted(found)])
 
 
-def fingerprint_of_file(file: Path) -> str:
+def fingerprint_of_file(file: Path, where: str = "say with --data-root where the weights are") -> str:
     """SHA-256 of a file.
+
+    Args:
+        file: whose content.
+        where: what to do if it is missing.
 
     Raises:
         DataError: it cannot be read.
@@ -57,20 +62,22 @@ def fingerprint_of_file(file: Path) -> str:
         with file.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"no weights {file} ({error.strerror}); say with --data-root where they are") from error
+        raise DataError(f"no file {file} ({error.strerror}); {where}") from error
 
 
-def fingerprints(recipe: Recipe, root: Path) -> tuple[dict[str, str], dict[str, str]]:
+def fingerprints(recipe: Recipe, root: Path, files: Iterable[str] = ()) -> tuple[dict[str, str], dict[str, str]]:
     """Fingerprints of all data and weights of a recipe by their place in it, and reasons for those that are missing.
 
     Args:
         recipe: whose data and weights.
         root: the data root.
+        files: that methods' texts name, as a run finds them: from where the command is started.
     """
     makers: dict[str, Callable[[], str]] = {
         **{f"data.{name}": partial(fingerprint_of_data, data.data, root) for name, data in recipe.data.items()},
         **{f"models.{name}": partial(_of_weights, model.weights, root) for name, model in recipe.models.items()},
         **{f"source.{folder}": partial(fingerprint_of_data, folder, root) for folder in sources(recipe)},
+        **{f"file.{file}": partial(fingerprint_of_file, Path(file).expanduser(), _NAMED) for file in files},
     }
     found: dict[str, str] = {}
     missing: dict[str, str] = {}

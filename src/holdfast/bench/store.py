@@ -7,6 +7,7 @@ Whatever is written appears whole or not at all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -126,7 +127,10 @@ class Sources:
             )
 
     def _file(self, place: str) -> Path:
-        return self._folder / f"{place.replace('/', '%')}.json"
+        name = place.replace("/", "%")
+        if len(name.encode()) > 200:  # file systems take 255 bytes
+            name = hashlib.sha256(name.encode()).hexdigest()
+        return self._folder / f"{name}.json"
 
 
 def _read(file: Path) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ from holdfast.bench.catalogue import protocol
 from holdfast.bench.grid import Cell
 from holdfast.bench.plan import Plan
 from holdfast.bench.recipe import Printed
-from holdfast.bench.status import failures
 from holdfast.bench.statistics import Paired, holm, mean, paired_difference, sample_std
+from holdfast.bench.status import failures
 
 
 @dataclass(frozen=True)
