@@ -156,6 +156,15 @@ def test_rounds_go_on_after_a_resume(stop):
     assert torch.equal(resumed.methods._members[0].state.source.chosen, whole.methods._members[0].state.source.chosen)
 
 
+def test_images_that_the_pass_of_calibrate_left_out_have_no_k():
+    """A shuffling loader that drops its last batch may leave out the last image."""
+    loop = Indexed(ROUNDS, resumes=True)
+    loop.methods.calibrate(loop.batches[:2])
+    state = loop.train(6).methods._members[0].state
+    assert state.ks.shape == (16,)
+    assert state.ks.max() > 1
+
+
 def test_rounds_ask_for_positions():
     with pytest.raises(UsageError, match=r"give \(inputs, targets, indices\)"):
         Loop(ROUNDS)

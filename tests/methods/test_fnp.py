@@ -24,7 +24,7 @@ def test_contract(check, text):
 
 
 @pytest.mark.parametrize("make", NETWORKS)
-@pytest.mark.parametrize(("text", "lam"), [("fnp(lam=0.7)", 0.7), ("fnp@hariharan2017", 0.1), ("fnp", 0.01)])
+@pytest.mark.parametrize(("text", "lam"), [("fnp(lam=0.7)", 0.7), ("fnp@hariharan2017", 0.1), ("fnp", 0.001)])
 def test_trajectory_is_the_oracles(make, text, lam):
     follow(text, make, {"penalty": oracle.penalty(lam)})
 

@@ -97,7 +97,9 @@ class Selection(JointState):
             wrong, entropy = log_p.argmax(1) != y, -(log_p.exp() * log_p).sum(1)
         self.looks = self.looks.to(rep.device)
         new = torch.stack([torch.ones_like(entropy), wrong.float(), entropy], 1)
-        self.looks.index_add_(0, step.batch.index.to(rep.device), new)
+        index, images = step.batch.index.to(rep.device), len(self.looks)
+        known = (index < images)[:, None]  # one that the pass of calibrate left out has no K
+        self.looks.index_add_(0, index.clamp(max=images - 1), torch.where(known, new, 0.0))
 
     def grow(self, delta: float, sigma0: int, sigma1: int) -> None:
         """Let K grow where an image was hard in the last epoch; one that was not seen keeps its K."""

@@ -35,7 +35,7 @@ class FNP(Method):
     presets: ClassVar[dict[str, dict[str, object]]] = {"hariharan2017": {"lam": 0.1}}
     taps: ClassVar[tuple[str, ...]] = ("rep",)
 
-    lam: float = hyper(0.01, low=0, doc="strength of the penalty; search 0.001, 0.01, 0.1 on validation")
+    lam: float = hyper(0.001, low=0, doc="strength of the penalty; search 0.0001, 0.001, 0.01, 0.1 on validation")
     R: float | None = hyper(
         None, above=0, infinite=True, doc="balance by the ratio of mean gradient norms in place of lam; 3 as in PtR"
     )
