@@ -51,6 +51,23 @@ def overhead_table() -> str:
     return "\n".join(parts)
 
 
+def torchjd_table() -> str:
+    """Step time of TorchJD's PCGrad beside DTNH's, on the same two losses."""
+    content = json.loads((ROOT / "results/torchjd-cpu.json").read_text())
+    s, machine = content["settings"], content["machine"]
+    lines = [
+        f"{DEVICES[s['device']]}: {machine['processor']}, torch {machine['torch']}, TorchJD {machine['torchjd']}, "
+        f"{s['model']}, {s['image_size']} px, batch {s['batch_size']}, {s['threads']} threads, {s['rounds']} rounds.\n",
+        "| losses and method | × DTNH | 95 % interval | × plain | s/step |\n|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {r['times_dtnh']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ratio']:.2f} | {r['seconds']:.3f} |"
+        for name, r in content["methods"].items()
+        if name != "plain"
+    ]
+    return "\n".join(lines)
+
+
 def datasets_table() -> str:
     """One line per named split."""
     lines = ["| name | data set | classes | train | val | test | split |", "|---|---|---|---|---|---|---|"]
@@ -105,7 +122,7 @@ def main() -> None:
     defaults, real = real_images()
     tables = {
         "README.md": {"methods": methods_table("docs/methods/"), "real": real},
-        "docs/overhead.md": {"overhead": overhead_table()},
+        "docs/overhead.md": {"overhead": overhead_table(), "torchjd": torchjd_table()},
         "docs/defaults.md": {"defaults": defaults},
         "docs/datasets.md": {
             "datasets": datasets_table(),
