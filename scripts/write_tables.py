@@ -61,7 +61,8 @@ def torchjd_table() -> str:
         "| losses and method | × DTNH | 95 % interval | × plain | s/step |\n|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {r['times_dtnh']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ratio']:.2f} | {r['seconds']:.3f} |"
+        f"| {name} | {r['times_dtnh']:.2f} | {r['low']:.2f} to {r['high']:.2f} | {r['ratio']:.2f} "
+        f"| {r['seconds']:.3f} |"
         for name, r in content["methods"].items()
         if name != "plain"
     ]
