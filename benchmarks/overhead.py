@@ -48,6 +48,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "gl_sp, proximal": "gl_sp(form='proximal')",
         "l2_sp_fisher": "l2_sp_fisher",
         "gl_sp_fisher": "gl_sp_fisher",
+        "gl_sp_fisher, proximal": "gl_sp_fisher(form='proximal')",
         "bss": "bss",
     },
     "teacher": {
@@ -77,6 +78,7 @@ COMPARED_WITH = {"plain": "plain", "null": "plain"}
 METHODS = COMPARED_WITH | {name: text for group in GROUPS.values() for name, text in group.items()}
 PREPARED_WITH: dict[str, dict[str, Any]] = {"know_dist, teacher in bf16": {"teacher_dtype": torch.bfloat16}}
 WEIGHT_DECAY = 1e-4
+CLASSES = 20
 
 
 def attention_file(model: torch.nn.Module) -> Path:
@@ -91,7 +93,7 @@ def attention_file(model: torch.nn.Module) -> Path:
 def variant(name: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torch.Tensor]) -> Callable[[], None]:
     """A closure that makes one training step with these methods."""
     torch.manual_seed(0)
-    model = torchvision.models.get_model(args.model, num_classes=20).to(args.device).train()
+    model = torchvision.models.get_model(args.model, num_classes=CLASSES).to(args.device).train()
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)
     text, steps = METHODS[name], args.rounds + args.warmup
@@ -101,7 +103,8 @@ def variant(name: str, args: argparse.Namespace, batch: tuple[torch.Tensor, torc
     # fixed small rates keep every variant at about the same weights; decay as plain fine-tuning has it
     groups = methods.param_groups(model, lr=1e-5, head_lr=1e-5, weight_decay=WEIGHT_DECAY)
     optimizer = torch.optim.SGD(groups, momentum=0.9)
-    methods.calibrate([tuple(part[:2] for part in batch)])  # what is measured before training costs no step anything
+    # What is measured before training costs no step anything; it asks for an image of each class.
+    methods.calibrate([(batch[0], torch.arange(len(batch[0])) % CLASSES)])
     cast = torch.autocast(args.device, torch.bfloat16, enabled=args.precision == "bf16")
 
     def step() -> None:

@@ -1,0 +1,52 @@
+"""A matplotlib figure as the files of a finding."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+_DPI = 160
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture.
+
+    Attributes:
+        name: letters, digits and hyphens; the stem of its files, such as ``similarity-stages``.
+        label: the text alternative, what a reader who cannot see it is told.
+        caption: the sentence below it: what is drawn, from how many runs, images or seeds.
+        svg: as SVG in the colours of the light scheme, without background.
+        png: as PNG on white.
+    """
+
+    name: str
+    label: str
+    caption: str
+    svg: bytes
+    png: bytes
+
+    @property
+    def svg_file(self) -> str:
+        """Name of the SVG file."""
+        return f"{self.name}.svg"
+
+    @property
+    def png_file(self) -> str:
+        """Name of the PNG file."""
+        return f"{self.name}.png"
+
+
+def drawn(figure: Figure, name: str, *, label: str, caption: str) -> Drawn:
+    """Render a figure; call within ``report.svg.chart``, whose style it then has."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    with warnings.catch_warnings():
+        # Class names may be in any script; what draws the SVG may well have the glyph.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(svg, format="svg", transparent=True, metadata=metadata)
+        figure.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
+    return Drawn(name, label, caption, svg.getvalue(), png.getvalue())

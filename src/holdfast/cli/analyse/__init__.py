@@ -1,0 +1,5 @@
+"""``holdfast analyse``: the papers' analyses, one command per question."""
+
+from holdfast.cli.analyse.app import analyse
+
+__all__ = ["analyse"]
