@@ -48,8 +48,10 @@ GROUPS: dict[str, dict[str, str]] = {
         "gl_sp, proximal": "gl_sp(form='proximal')",
         "l2_sp_fisher": "l2_sp_fisher",
         "gl_sp_fisher": "gl_sp_fisher",
-        "gl_sp_fisher, proximal": "gl_sp_fisher(form='proximal')",
         "bss": "bss",
+    },
+    "proximal": {
+        "gl_sp_fisher, proximal": "gl_sp_fisher(form='proximal')",
     },
     "teacher": {
         "know_dist": "know_dist",
