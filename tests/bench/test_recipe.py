@@ -80,7 +80,11 @@ def test_gains_are_measured_against_another_row():
     ("path", "value", "said"),
     [
         ("titel", "x", "unknown key 'titel'; did you mean 'title'?"),
-        ("data.reds.dat", "x", "unknown key 'data.reds.dat'"),
+        ("data.reds.dat", "x", "unknown key 'data.reds.dat'; did you mean 'data'?"),
+        ("methods.label", {"method": "plain", "serach": {}}, "'methods.label.serach'; did you mean 'search'?"),
+        ("tuning.trails", 3, "unknown key 'tuning.trails'; did you mean 'trials'?"),
+        ("published", [{"rwo": "plain"}], "unknown key 'published.0.rwo'; did you mean 'row'?"),
+        ("settings", {"metod": "ptr"}, "settings: unknown setting 'metod'; did you mean 'method'?"),
         ("data", {}, "data: expected at least one entry"),
         ("seeds", 0, "seeds: should be greater than or equal to 1, got 0"),
         ("seeds", "many", "seeds: should be a valid integer"),

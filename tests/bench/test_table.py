@@ -63,6 +63,19 @@ def test_mean_spread_and_paired_gain(recipe, table):
     )
     assert ptr.error_reduction == pytest.approx(100 * expected.mean / (100 - 70.1))
     assert ptr.trials == 2
+    assert ptr.beside == {}  # what was not measured is left out
+
+
+def test_likelihood_calibration_and_time_stand_beside_the_accuracy(recipe, table):
+    def fit(settings):
+        more = {"test.nll": 1.0 + settings.seed, "test.ece": 0.1, "seconds": 2.0, "val.nll": 9.0}
+        return noisy(settings) | (more if settings.measure_test else {})
+
+    found = table(recipe, fit=fit)
+    assert of(found, "ptr").beside == {"nll": (2.0, 1.0), "ece": pytest.approx((0.1, 0.0)), "seconds": (2.0, 0.0)}
+    line = next(line for line in FORMATS["md"](found).splitlines() if "ptr(R=3)" in line)
+    assert "| 2.000 | 10.0 | 2 |" in line
+    assert json.loads(FORMATS["json"](found))["cells"][0]["nll"] == 2.0
 
 
 def test_probabilities_are_corrected_over_the_whole_table(recipe, table):

@@ -5,6 +5,7 @@ import pytest
 
 from holdfast.bench.claims import Claims
 from holdfast.bench.grid import Cell
+from holdfast.bench.table import make_table
 from holdfast.bench.tuning import Ask
 from holdfast.bench.work import Proposals, Worker
 from holdfast.core.errors import UsageError
@@ -39,6 +40,34 @@ def test_of_a_larger_grid_the_same_points_are_drawn_each_time(recipe, planned):
     assert tried(plan) == first
     assert len(first) == 3
     assert {plan.tuner.budget(cell) for cell in plan.tuner.cells()} == {3}  # every row as many
+
+
+def test_lists_are_read_side_by_side_and_every_row_tries_the_same_rates(recipe, planned):
+    content = recipe.model_dump()
+    content["search"] = {"lr": [0.1, 0.1, 0.01], "bn": ["train", "frozen", "frozen"]}
+    content["methods"]["plain"]["search"] = content["methods"]["l2"]["search"] = {}
+    content["methods"]["ptr"]["search"] = {"R": [1, 3, 1]}
+    content["tuning"] = {"by": "list", "trials": 3}
+    content["data"]["blues"]["trials"] = 2
+    plan = planned(varied(recipe, **content))
+    rates = [{"lr": 0.1, "bn": "train"}, {"lr": 0.1, "bn": "frozen"}, {"lr": 0.01, "bn": "frozen"}]
+    assert tried(plan) == rates
+    assert tried(plan, Cell("ptr", "reds")) == [{**rate, "R": R} for rate, R in zip(rates, (1, 3, 1), strict=True)]
+    assert tried(plan, Cell("plain", "blues")) == rates[:2]
+
+
+def test_data_may_have_seeds_of_their_own(recipe, planned):
+    content = recipe.model_dump()
+    content["data"]["blues"]["seeds"] = 2
+    plan = planned(varied(recipe, **content))
+    assert plan.unknown() == 3 * (3 + 2)
+    with Claims(plan.store.claims) as claims:
+        Worker(plan, claims, fit=figures).work()
+    count = [sum(job.cell.column == column for job in plan.final()) for column in ("reds", "blues")]
+    assert count == [3 * 3, 3 * 2]
+    asked = {(entry.column, entry.asked, len(entry.values)) for entry in make_table(plan).entries}
+    assert asked == {("reds", 3, 3), ("blues", 2, 2)}
+    assert planned(varied(recipe, **content), seeds=1).grid.seeds(Cell("plain", "blues")) == 1
 
 
 def test_the_best_mean_over_the_trial_seeds_wins_and_likelihood_breaks_ties(recipe, planned):

@@ -88,6 +88,7 @@ def test_a_rehearsal_lists_the_runs_and_does_none(holdfast, recipe, tmp_path):
     [
         (("run", "nothing"), "no recipe 'nothing'"),
         (("run", "flowers17-mini", "--executor", "cloud"), "expected --executor local or ray, got 'cloud'"),
+        (("run", "flowers17-mini", "--gpus", "0.5"), "--address and --gpus are Ray's; add --executor ray"),
         (("run", "flowers17-mini", "--scale", "tiny"), "expected --scale full or mini, got 'tiny'"),
         (("run", "flowers17-mini", "--data-root", "nowhere"), "no column can be run here: no folder"),
         (("run", "flowers17-mini", "--only", "a b"), "--only 'a b' has 'b' where"),

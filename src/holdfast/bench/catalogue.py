@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -113,14 +114,31 @@ def _checked(kind: type[Kind], what: str, text: str) -> Kind:
 
 
 def _in_words(error: ValidationError, kind: type[BaseModel]) -> str:
-    """The first thing wrong, in one line, with the place it stands in."""
-    first = error.errors(include_url=False)[0]
+    """The first thing wrong, in one line, with the place it stands in; a misspelt key before the one it stands for."""
+    errors = error.errors(include_url=False)
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        hint = nearest(str(first["loc"][0]), list(kind.model_fields)) if len(first["loc"]) == 1 else ""
-        return f"unknown key {place!r}{hint}"
+        *parents, key = first["loc"]
+        known = _keys(kind, parents)
+        return f"unknown key {place!r}{nearest(str(key), known) if known else ''}"
     if first["type"] == "missing":
         return f"the key {place!r} is missing"
     if first["type"] == "value_error":
         return f"{place}: {first['ctx']['error']}".removeprefix(": ")
     return f"{place}: {first['msg'].removeprefix('Input ').rstrip('.')}, got {first['input']!r}"
+
+
+def _keys(kind: type[BaseModel], place: Iterable[int | str]) -> list[str]:
+    """The keys that may stand in a place of a model; none where that is no model of one kind."""
+    parts = iter(place)
+    for part in parts:
+        field = kind.model_fields.get(str(part))
+        inner = () if field is None else get_args(field.annotation) or (field.annotation,)
+        models = [each for each in inner if isinstance(each, type) and issubclass(each, BaseModel)]
+        if field is None or len(models) != 1:
+            return []
+        kind = models[0]
+        if get_origin(field.annotation) in (dict, list):
+            next(parts, None)  # the entry's own name or number
+    return list(kind.model_fields)

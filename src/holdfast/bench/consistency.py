@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,11 +103,11 @@ def _check_search(recipe: Recipe) -> None:
             if name not in method.placeholders and name not in Settings.model_fields:
                 raise ValueError(f"{where} is neither a setting nor a {{placeholder}} of {method.method!r}")
             if not isinstance(options, list):
-                if recipe.tuning is not None and recipe.tuning.by == "grid":
+                if recipe.tuning is not None and recipe.tuning.by != "optuna":
                     raise ValueError(f"{where} is a range; a grid needs a list of values")
             elif not options:
                 raise ValueError(f"{where} has no values")
-            elif any(value in options[:place] for place, value in enumerate(options)):
+            elif not _side_by_side(recipe) and any(value in options[:place] for place, value in enumerate(options)):
                 raise ValueError(f"{where} has a value twice, which would count as two trials")
             if name not in method.placeholders:
                 for value in options if isinstance(options, list) else options.samples:
@@ -116,17 +117,33 @@ def _check_search(recipe: Recipe) -> None:
 
 def _check_budget(recipe: Recipe, row: str) -> None:
     """Every row can spend the same number of trials: only so is a tuned baseline a fair one."""
-    tuning = recipe.tuning
-    if tuning is None or tuning.by != "grid" or tuning.trials is None or not recipe.columns_of(row):
+    tuning, lists = recipe.tuning, [options for options in recipe.search_of(row).values() if isinstance(options, list)]
+    if tuning is None or tuning.by == "optuna" or not recipe.columns_of(row):
         return
-    points = 1
-    for options in recipe.search_of(row).values():
-        points *= len(options) if isinstance(options, list) else 1
-    if points < tuning.trials:
+    if not lists and recipe.methods[row].reuse is not None:
+        return
+    points = _points_side_by_side(row, lists) if _side_by_side(recipe) and lists else math.prod(map(len, lists))
+    trials = max(data.trials or tuning.trials or 0 for data in recipe.data.values())
+    if points < trials:
         raise ValueError(
-            f"methods.{row} has {points} point(s) to try, fewer than the {tuning.trials} trials that every row gets; "
+            f"methods.{row} has {points} point(s) to try, fewer than the {trials} trials that every row gets; "
             "search more values, or take fewer trials"
         )
+
+
+def _points_side_by_side(row: str, lists: list[list[Any]]) -> int:
+    points = len(set(zip(*lists, strict=False)))
+    if any(len(options) != points for options in lists):
+        found = " and ".join(str(count) for count in sorted({len(options) for options in lists}))
+        raise ValueError(
+            f"search of {row}: trial i takes the i-th value of each list, so they have the same length and no trial "
+            f"stands there twice; found lists of {found} values and {points} different trial(s)"
+        )
+    return points
+
+
+def _side_by_side(recipe: Recipe) -> bool:
+    return recipe.tuning is not None and recipe.tuning.by == "list"
 
 
 def _check_published(recipe: Recipe) -> None:

@@ -42,7 +42,7 @@ class Setting:
 
     Attributes:
         name: what tables call it.
-        method: text form for :func:`holdfast.compose`; empty for none.
+        method: text form for ``holdfast.compose``; empty for none.
         lr: rate of the body.
         head_lr: rate of the head.
         pretrained: start from the shipped weights and keep their batch-norm statistics.
@@ -120,7 +120,7 @@ def compare(results: Sequence[Mapping[str, Any]], metric: str = "test.accuracy")
     """Reduce runs to one row per method: mean, sample standard deviation, paired gain over plain, seconds.
 
     Args:
-        results: from :func:`run_all`, at least two seeds of each method, the baseline's among them.
+        results: from ``run_all``, at least two seeds of each method, the baseline's among them.
         metric: the compared figure.
     """
     by_method: dict[str, dict[int, Mapping[str, Any]]] = {}

@@ -21,6 +21,9 @@ HEADINGS = (
     "95 % interval",
     "p (Holm)",
     "errors avoided, %",
+    "NLL",
+    "ECE, %",
+    "s/run",
     "published",
     "difference",
 )
@@ -84,6 +87,9 @@ def _cells(entry: Entry) -> list[str]:
         interval,
         "" if entry.p is None else _probability(entry.p),
         "" if entry.error_reduction is None else f"{entry.error_reduction:.1f}",
+        _beside(entry, "nll", 3),
+        _beside(entry, "ece", 1, factor=100),
+        _beside(entry, "seconds", 0),
         published(entry.published, entry.metric),
         "" if entry.difference is None else f"{entry.difference:+.2f}",
     ]
@@ -93,6 +99,10 @@ def _runs(entry: Entry) -> str:
     if not entry.asked:
         return ""
     return f"{len(entry.values)}" if entry.complete else f"{len(entry.values)} of {entry.asked}*"
+
+
+def _beside(entry: Entry, name: str, digits: int, factor: float = 1) -> str:
+    return "" if name not in entry.beside else f"{factor * entry.beside[name][0]:.{digits}f}"
 
 
 def _with_spread(value: float | None, std: float | None) -> str:
@@ -131,6 +141,7 @@ def _record(entry: Entry) -> dict[str, Any]:
         "p_holm": entry.p,
         "error_reduction": entry.error_reduction,
         "difference": entry.difference,
+        **{name: entry.beside[name][0] if name in entry.beside else None for name in ("nll", "ece", "seconds")},
     }
     names = ("row", "column", "label", "method", "asked", "failed", "trials", "against", "part")
     every = asdict(entry)

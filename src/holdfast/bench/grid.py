@@ -97,11 +97,12 @@ class Grid:
         self._bases: dict[Any, tuple[Settings, dict[str, Any]]] = {}
         self._jobs: dict[Any, Job] = {}
 
-    @cached_property
-    def seeds(self) -> int:
-        """Final runs of each cell."""
-        wanted = self.scope.seeds or self.recipe.seeds
-        return min(wanted, self.recipe.mini.seeds) if self.scope.mini and self.scope.seeds is None else wanted
+    def seeds(self, cell: Cell) -> int:
+        """Final runs of a cell."""
+        if self.scope.seeds is not None:
+            return self.scope.seeds
+        wanted = self.recipe.data[self.recipe.columns[cell.column][0]].seeds or self.recipe.seeds
+        return min(wanted, self.recipe.mini.seeds) if self.scope.mini else wanted
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -192,7 +193,8 @@ class Grid:
             if "@" not in data.data:  # which says already how many
                 per_class = min(per_class or recipe.mini.samples_per_class, recipe.mini.samples_per_class)
         given |= {"data": location(data.data, root), "data_root": root, "samples_per_class": per_class}
-        given |= {"model": model.model, "weights": None if model.weights is None else root / model.weights}
+        file = None if model.weights is None or not given.get("pretrained", True) else root / model.weights
+        given |= {"model": model.model, "weights": file}
         if given.get("source") is not None:
             given["source"] = location(given["source"], root)
         given["method"] = self.method(cell, values)

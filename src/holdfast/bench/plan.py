@@ -62,9 +62,10 @@ class Plan:
         """The final runs whose values are known, seed after seed over all cells."""
         chosen = [(cell, self.tuner.chosen(cell)) for cell in self._cells()]
         known = [(cell, found.values) for cell, found in chosen if found is not None and found.values is not None]
-        for seed in range(self.grid.seeds):
+        for seed in range(max((self.grid.seeds(cell) for cell, _ in known), default=0)):
             for cell, values in known:
-                yield self.grid.job("run", cell, values, seed)
+                if seed < self.grid.seeds(cell):
+                    yield self.grid.job("run", cell, values, seed)
 
     def trials(self) -> Iterator[Job]:
         """All runs of trials whose values are known."""
@@ -77,7 +78,7 @@ class Plan:
         tuning = self.grid.recipe.tuning
         waiting = [cell for cell in self._cells() if self.tuner.chosen(cell) is None]
         open_trials = sum(self._open_trials(cell) for cell in self._tuned())
-        return len(waiting) * self.grid.seeds + open_trials * (tuning.seeds if tuning else 0)
+        return sum(map(self.grid.seeds, waiting)) + open_trials * (tuning.seeds if tuning else 0)
 
     def _open_trials(self, cell: Cell) -> int:
         """Trials of a cell whose values are not known; those of a row that builds on a failed one will never be."""

@@ -46,6 +46,8 @@ class Data(_Strict):
     Attributes:
         data: folder of images below the data root, or the name of a known data set.
         samples_per_class: training pictures to use of each class; None uses all.
+        seeds: runs behind each cell here, in place of the recipe's number.
+        trials: of each row here, in place of the tuning's number.
         values: for ``{placeholders}`` in the methods' texts.
         settings: of the runs on these data.
         note: shown with the table.
@@ -53,6 +55,8 @@ class Data(_Strict):
 
     data: str
     samples_per_class: int | None = Field(default=None, ge=1)
+    seeds: int | None = Field(default=None, ge=1)
+    trials: int | None = Field(default=None, ge=1)
     values: dict[str, Scalar] = {}
     settings: dict[str, Any] = {}
     note: str = ""
@@ -138,7 +142,7 @@ class Tuning(_Strict):
     """How hyper-parameters are chosen: on pictures held out of the training part, with seeds of their own.
 
     Attributes:
-        by: ``grid``, or ``optuna`` with its default sampler.
+        by: ``grid``; ``list``, where trial i takes the i-th value of each list; or ``optuna`` with its default sampler.
         trials: of each row in each column, the baseline's included; None tries every point of each grid, which gives
             rows with larger grids more trials.
         seeds: runs of each trial; all rows have the same ones.
@@ -146,7 +150,7 @@ class Tuning(_Strict):
         storage: Optuna's storage URL; None is an SQLite file in the results' folder.
     """
 
-    by: Literal["grid", "optuna"] = "grid"
+    by: Literal["grid", "list", "optuna"] = "grid"
     trials: int | None = Field(default=None, ge=1)
     seeds: int = Field(default=1, ge=1)
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -156,7 +160,7 @@ class Tuning(_Strict):
     def _optuna_has_an_end(self) -> Self:
         if self.by == "optuna" and self.trials is None:
             raise ValueError("optuna needs trials, the number of each row's")
-        if self.by == "grid" and self.storage is not None:
+        if self.by != "optuna" and self.storage is not None:
             raise ValueError("storage is Optuna's: add 'by: optuna', or remove it")
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,8 @@ class Entry:
         published: the printed figure.
         part: ``test``, or ``val`` where the data have no test part.
         metric: what was measured in our runs.
+        beside: mean and sample standard deviation (None for a single run) of other figures of the finished runs, by
+            name: ``nll`` in nats, ``ece`` as a fraction, ``seconds`` of a run.
     """
 
     row: str
@@ -58,6 +60,7 @@ class Entry:
     published: Printed | None = None
     part: str = "test"
     metric: str = "accuracy"
+    beside: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -115,21 +118,23 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
     begun = runs and all(store.sources.get(place) is not None for place in plan.grid.places(cell))
     chosen = plan.tuner.chosen(cell) if begun else None
     values: dict[int, float] = {}
+    figures: list[dict[str, Any]] = []
     failed, part = 0, "test"
     if chosen is not None and chosen.values is not None:
-        for seed in range(plan.grid.seeds):
+        for seed in range(plan.grid.seeds(cell)):
             job = plan.grid.job("run", cell, chosen.values, seed)
             found = plan.result(job)
             failed += found is None and store.reason(job.name) is not None
             if found is not None:
                 part = "test" if f"test.{recipe.metric}" in found["figures"] else "val"
                 values[seed] = 100 * found["figures"][f"{part}.{recipe.metric}"]
+                figures.append(found["figures"])
     return Entry(
         row=cell.row,
         column=cell.column,
         label=recipe.methods[cell.row].label or cell.row,
         method=plan.grid.method(cell, chosen.values) if chosen is not None and chosen.values is not None else None,
-        asked=plan.grid.seeds if runs else 0,
+        asked=plan.grid.seeds(cell) if runs else 0,
         values=values,
         failed=failed,
         trials=0 if chosen is None else chosen.trials,
@@ -140,7 +145,17 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
         published=_printed(plan, cell),
         part=part,
         metric=recipe.metric,
+        beside=_beside(figures, part),
     )
+
+
+def _beside(figures: Sequence[Mapping[str, Any]], part: str) -> dict[str, tuple[float, float | None]]:
+    found = {}
+    for name, key in (("nll", f"{part}.nll"), ("ece", f"{part}.ece"), ("seconds", "seconds")):
+        values = [float(each[key]) for each in figures if finite(each.get(key)) is not None]
+        if values:
+            found[name] = mean(values), sample_std(values) if len(values) > 1 else None
+    return found
 
 
 def _printed(plan: Plan, cell: Cell) -> Printed | None:

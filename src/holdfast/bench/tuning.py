@@ -73,7 +73,8 @@ class Tuner:
         """Trials of a cell."""
         tuning = self.grid.recipe.tuning
         assert tuning is not None
-        trials = tuning.trials if tuning.trials is not None else len(self._points(cell))
+        data = self.grid.recipe.data[self.grid.recipe.columns[cell.column][0]]
+        trials = data.trials or tuning.trials or len(self._points(cell))
         return min(trials, self.grid.recipe.mini.trials) if self.grid.scope.mini else trials
 
     def jobs(self, cell: Cell) -> Iterator[list[Job] | Ask]:
@@ -167,6 +168,8 @@ class Tuner:
             study = self.study(cell)
             return [self.trials.read(study, number) for number in range(budget)]
         points = self._points(cell)
+        if tuning.by == "list":
+            return list(points[:budget])
         if budget < len(points):
             points = [points[place] for place in sorted(random.Random(0).sample(range(len(points)), budget))]
         return list(points)
@@ -174,6 +177,8 @@ class Tuner:
     def _points(self, cell: Cell) -> list[Values]:
         search = self.grid.recipe.search_of(cell.row)
         lists = [options for options in search.values() if isinstance(options, list)]
+        if self.grid.recipe.tuning is not None and self.grid.recipe.tuning.by == "list":
+            return [dict(zip(search, point, strict=True)) for point in zip(*lists, strict=True)]
         if math.prod(len(options) for options in lists) > MOST_POINTS:
             raise UsageError(f"the grid of {cell.row} has more than {MOST_POINTS} points; search fewer values")
         return [dict(zip(search, point, strict=True)) for point in product(*lists)]

@@ -85,6 +85,8 @@ def run(
 
     if executor not in ("local", "ray"):
         raise UsageError(f"expected --executor local or ray, got {executor!r}")
+    if executor == "local" and (address is not None or gpus):
+        raise UsageError("--address and --gpus are Ray's; add --executor ray")
     name, found = _load(recipe)
     task = Task(found, _scope(data_root, only, scale, seeds), _folder(out, name), threads)
     if dry_run:
@@ -192,6 +194,7 @@ def _show(name: str, recipe: Recipe) -> None:
         typer.echo(f"tuning     by {recipe.tuning.by}, {trials}, {recipe.tuning.seeds} seed(s) each")
     for key, data in recipe.data.items():
         few = "" if data.samples_per_class is None else f", {data.samples_per_class} per class"
+        few += "".join(f", {n} {what}" for what, n in (("seeds", data.seeds), ("trials a row", data.trials)) if n)
         own = "".join(f", {name}: {value}" for name, value in data.settings.items())
         typer.echo(f"data       {key}: {data.data}{few}{own}{_remark(data.note)}")
     for key, model in recipe.models.items():
