@@ -2,11 +2,13 @@
 
 An edit is a generator that runs around one call of a module. It gets the arguments, yields what the module shall be
 called with, is sent what it was called with after all edits and the output, and returns what shall be handed on instead
-(None: the output as it is)::
+(None: the output as it is):
 
-    def edit(module, args, draw):
-        args, output = yield args
-        return noisy(output, draw.per_sample(output.shape, 0.9, output.device))
+```python
+def edit(module, args, draw):
+    args, output = yield args
+    return noisy(output, draw.per_sample(output.shape, 0.9, output.device))
+```
 
 A module in evaluation mode is never edited. The hooks stand outside the compiled graph, and a deep copy or a pickle of
 the network turns them into inert ones. No parameter changes its name.

@@ -71,7 +71,7 @@ def representation(model: nn.Module, x: Tensor, located: Located | None = None) 
     Args:
         model: the classifier.
         x: a batch of its inputs.
-        located: what :func:`locate` returned for this model; found anew where it is missing.
+        located: what ``locate`` returned for this model; found anew where it is missing.
     """
     located = located or locate(model)
     seen: list[Tensor] = []

@@ -1,6 +1,6 @@
 """The demo's source task: printed characters from matplotlib's own fonts, deformed until they look written.
 
-The pictures take the form of the target's (scikit-learn's digits, see :mod:`holdfast.data.digits`): a black-and-white
+The pictures take the form of the target's (scikit-learn's digits, see ``holdfast.data.digits``): a black-and-white
 raster of 32×32 points that the character fills from top to bottom, counted in blocks of 4×4 into 8×8 greys 0…16.
 """
 
@@ -101,7 +101,7 @@ def deform(images: Tensor, generator: torch.Generator, deformation: Deformation 
     """Bend glyphs at random and count them into cells as the target's pictures were.
 
     Args:
-        images: (B, 1, 64, 64) from :class:`Glyphs`.
+        images: (B, 1, 64, 64) from ``Glyphs``.
         generator: the only source of randomness.
         deformation: the bounds.
 

@@ -1,4 +1,4 @@
-"""A convolutional network small enough to ship, pre-trained on :mod:`holdfast.data.glyphs`.
+"""A convolutional network small enough to ship, pre-trained on ``holdfast.data.glyphs``.
 
 ``scripts/pretrain_glyphnet.py`` made the weights beside this file. They are stored in half precision;
 ``load_state_dict`` widens them.
@@ -15,7 +15,7 @@ SOURCE_CLASSES = 80
 class GlyphNet(nn.Module):
     """Five 3×3 convolutions with batch-norm, global average pooling and the head ``fc``; 0.25 million parameters.
 
-    Input (B, 3, 16, 16) from :func:`holdfast.data.glyphs.as_input`; any size from 4×4 works. The representation is
+    Input (B, 3, 16, 16) from ``holdfast.data.glyphs.as_input``; any size from 4×4 works. The representation is
     what enters ``fc``: (B, 96), non-negative.
     """
 

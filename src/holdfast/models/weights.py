@@ -27,7 +27,7 @@ class WeightsSource:
     Attributes:
         kind: ``file``, ``hub``, or ``packaged`` for the package's own.
         location: the file's path, or the hub's tag.
-        sha256: of the file's bytes; of names and values of all tensors (:func:`tensors_sha256`) for the hub.
+        sha256: of the file's bytes; of names and values of all tensors (``tensors_sha256``) for the hub.
         classes: number of classes of the source head; 0 where the weights bring none.
     """
 
