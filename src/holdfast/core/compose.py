@@ -46,19 +46,19 @@ def compose(*parts: str | Method | Sum) -> Composition:
 
 
 class Composition:
-    """Methods bound to one network for one run.
+    """Methods bound to one network for one run, and the loop that uses them.
 
-    The loop that uses it::
-
-        model = methods.prepare(model, total_steps=9000, steps_per_epoch=300)
-        optimizer = SGD(methods.param_groups(model, lr=1e-3, head_lr=1e-2), momentum=0.9)
-        for x, y in loader:
-            x, y = methods.on_batch(x, y)
-            loss = methods.loss(F.cross_entropy(model(x), y))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            methods.step(optimizer)
+    ```python
+    model = methods.prepare(model, total_steps=9000, steps_per_epoch=300)
+    optimizer = SGD(methods.param_groups(model, lr=1e-3, head_lr=1e-2), momentum=0.9)
+    for x, y in loader:
+        x, y = methods.on_batch(x, y)
+        loss = methods.loss(F.cross_entropy(model(x), y))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        methods.step(optimizer)
+    ```
     """
 
     def __init__(self, expression: Sum) -> None:
