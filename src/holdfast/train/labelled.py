@@ -71,10 +71,7 @@ def pictures_in(data: Path, classes: Sequence[str], part: str = "test", *, stric
             file with ``strict``.
     """
     _check(part)
-    if not data.is_dir():
-        what = "is a file" if data.exists() else "does not exist"
-        raise DataError(f"{data} {what}; expected a folder with one sub-folder of pictures per class")
-    tree = Tree(data)
+    tree = _tree(data)
     base, found_part = _base(tree, classes, part)
     where = data / base
     found = tree.folders(base)
@@ -86,6 +83,29 @@ def pictures_in(data: Path, classes: Sequence[str], part: str = "test", *, stric
         first = skipped[0]
         raise DataError(f"{len(skipped)} file(s) cannot be used as pictures, such as {first.path} ({first.reason})")
     return Labelled(data, samples, found_part, skipped)
+
+
+def class_folders(data: Path, part: str = "test") -> tuple[str, ...]:
+    """Names of a folder's class folders, or of those of its part where it has parts, in order.
+
+    Raises:
+        UsageError: no part of that name is known.
+        DataError: no such folder, no such part, or no class folders in it.
+    """
+    _check(part)
+    tree = _tree(data)
+    base, _ = _base(tree, (), part)
+    found = tree.folders(base)
+    if not found:
+        raise DataError(f"{data / base} holds no folders; expected one sub-folder of pictures per class")
+    return tuple(found)
+
+
+def _tree(data: Path) -> Tree:
+    if not data.is_dir():
+        what = "is a file" if data.exists() else "does not exist"
+        raise DataError(f"{data} {what}; expected a folder with one sub-folder of pictures per class")
+    return Tree(data)
 
 
 def _readable(where: Path, data: Path, files: Mapping[str, list[str]]) -> tuple[list[Sample], list[Skipped]]:

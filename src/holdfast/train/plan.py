@@ -128,6 +128,28 @@ def _prepared(preprocessing: Preprocessing, protocol: Protocol) -> Preprocessing
     return replace(preprocessing, crop=protocol.crop, fit=protocol.fit, ten_crop=protocol.ten_crop)
 
 
+def network(settings: Settings, classes: int) -> Built:
+    """The network at its starting point, with a new head for so many classes.
+
+    Raises:
+        UsageError: no such network, option or file.
+        ModelError: the network or the weights cannot be used.
+    """
+    protocol = PROTOCOLS.get(settings.transform)
+    built = build(
+        settings.model,
+        classes,
+        weights=settings.weights,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size or (None if protocol is None else SIZE),
+        drop_rate=settings.drop_rate,
+        seed=settings.seed,
+    )
+    if protocol is None:
+        return built
+    return replace(built, preprocessing=_prepared(built.preprocessing, protocol))
+
+
 def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
     """Understand the method, build the network and read the pictures, in the order of what fails soonest.
 
@@ -150,18 +172,7 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
         split_seed=settings.split_seed,
         val_within=settings.val_within,
     )
-    protocol = PROTOCOLS.get(settings.transform)
-    built = build(
-        settings.model,
-        max(1, pictures.classes),
-        weights=settings.weights,
-        pretrained=settings.pretrained,
-        image_size=settings.image_size or (None if protocol is None else SIZE),
-        drop_rate=settings.drop_rate,
-        seed=settings.seed,
-    )
-    if protocol is not None:
-        built = replace(built, preprocessing=_prepared(built.preprocessing, protocol))
+    built = network(settings, max(1, pictures.classes))
     p = built.preprocessing
     index = pictures.index(
         strict=settings.strict,
