@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +29,42 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         UsageError: there is no such file.
         DataError: it is damaged or something else.
     """
+    with _opened(path) as file:
+        header, notes = _header(file, path)
+        numbers = bytearray(path.stat().st_size - file.tell())
+        file.readinto(numbers)
+        return {str(name): _tensor(numbers, entry) for name, entry in header.items()}, notes
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """The notes in the header of a safetensors file, whatever its tensors are.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is damaged or something else.
+    """
+    with _opened(path) as file:
+        return _header(file, path)[1]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     if not path.is_file():
         raise UsageError(f"no file at {path}; expected safetensors")
     try:
         with path.open("rb") as file:
-            size = path.stat().st_size
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(_LONGEST, size - 8):
-                raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(file.read(length))
-            numbers = bytearray(size - 8 - length)
-            file.readinto(numbers)
-        notes = {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
-        return {str(name): _tensor(numbers, entry) for name, entry in header.items()}, notes
+            yield file
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is no complete safetensors file ({error}); make it anew") from error
+
+
+def _header(file: BufferedReader, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Where each tensor lies, and the notes."""
+    size, length = path.stat().st_size, int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= min(_LONGEST, size - 8):
+        raise ValueError(f"a header of {length} bytes in a file of {size}")
+    header = json.loads(file.read(length))
+    return header, {str(key): str(value) for key, value in header.pop("__metadata__", {}).items()}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
