@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from holdfast.functional.grads import angle, conflict, inner_product
+from holdfast.functional.grads import angle, conflict, inner_product, products, sum_angles
 from reference import dtnh as oracle
 
 
@@ -62,3 +62,20 @@ def test_angles(a, b, degrees):
 
 def test_angle_to_nothing_is_nan():
     assert math.isnan(angle(torch.tensor(0.0), torch.tensor(0.0), torch.tensor(1.0)).item())
+
+
+def test_the_angle_of_tiny_gradients_is_known():
+    """Their squared norms are numbers of float32, the product of these is none."""
+    a, b = torch.full((4,), 1e-13), torch.tensor([1e-13, 1e-13, -1e-13, -1e-13])
+    assert angle(a @ b, a @ a, b @ b).item() == pytest.approx(90, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_angles_of_a_sum(seed):
+    g, h, lam = draw(seed, 5), draw(seed + 100, 5), 0.3 + seed
+    s = g + lam * h
+    found = sum_angles(products([g], [h], g.sum()), lam)
+    pairs = {"angle": (g, h), "angle3": (s, g), "angle4": (s, h)}
+    for name, (a, b) in pairs.items():
+        assert found[name].item() == pytest.approx(oracle.angle({"p": a}, {"p": b}), abs=1e-6), name
+    assert found["conflict"].item() == (g @ h < 0)

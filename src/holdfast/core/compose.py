@@ -24,6 +24,7 @@ from holdfast.core.streams import Stream
 from holdfast.core.taps import Recorder
 from holdfast.core.teacher import Teacher
 from holdfast.core.types import Batch, Context, Step, parameter_refs
+from holdfast.core.watch import Watch
 
 
 def compose(*parts: str | Method | Sum) -> Composition:
@@ -68,6 +69,7 @@ class Composition:
         self._rates: Rates | None = None
         self._teacher: Teacher | None = None
         self._batch: Batch | None = None
+        self.watch = Watch()  # the angles between the gradients of task and penalties
 
     def __str__(self) -> str:
         return str(self.expression)
@@ -171,8 +173,7 @@ class Composition:
         """Let the methods that measure something before training read data; done once, and not again on resume.
 
         Args:
-            loader: batches (inputs, targets) or (inputs, targets, indices) as the network takes them, on any device;
-                something that can be read more than once.
+            loader: (inputs, targets) or (inputs, targets, indices) as the network takes them; readable more than once.
             as_batch: turns what another kind of loader gives into such a tuple.
         """
         self._prepared()
@@ -205,10 +206,9 @@ class Composition:
         wrapped, outside = hooks.penalties(self._members, step)
         step.forget()
         self.clock.see_loss(task_loss)  # after the forwards that penalties make: they are of this micro-batch
-        if not hooks.must_part(everything):
-            return self._sleep.bridge(hooks.summed(task_loss, outside, everything, step))
-        self._extras.list_trained(task_loss, step)
-        return self._sleep.bridge(hooks.surgery(task_loss, wrapped, outside, everything, step).loss())
+        if self.watch.on or hooks.must_part(everything):
+            self._extras.list_trained(task_loss, step)
+        return self._sleep.bridge(hooks.joined(task_loss, wrapped, outside, everything, step, self.watch))
 
     def step(self, optimizer: Any) -> None:
         """Tell the methods that the optimiser stepped; does nothing where the step was skipped.

@@ -14,6 +14,7 @@ from holdfast.core.streams import Reader
 from holdfast.core.surrogate import Grads, ScaleProbe, Surgery, Term
 from holdfast.core.taps import LOGITS
 from holdfast.core.types import Step
+from holdfast.core.watch import Watch, keep_for_two_passes
 
 
 def penalties(tops: Iterable[Member], step: Step) -> tuple[list[Term], list[Term]]:
@@ -49,16 +50,23 @@ def must_part(everything: Sequence[Member]) -> bool:
 
 
 def ready_for_two_passes(everything: Sequence[Member]) -> None:
-    """Let networks that are compiled later keep what a second backward pass through them needs.
-
-    By default torch's generated code reuses their memory in the first one and refuses a second. Code of that kind may
-    also come from torch's caches, whose keys leave this setting out: the second gradient would be silently wrong.
-    """
+    """Let networks that are compiled later be differentiated twice, where that is needed."""
     if must_part(everything):
-        import torch._functorch.config as autograd
-        import torch._inductor.config as generated  # 0.1 s that other methods need not spend
+        keep_for_two_passes()
 
-        autograd.donated_buffer = autograd.enable_autograd_cache = generated.fx_graph_cache = False
+
+def joined(
+    task_loss: Tensor, inside: list[Term], outside: list[Term], everything: Sequence[Member], step: Step, watch: Watch
+) -> Tensor:
+    """The scalar of value J + Ω whose backward pass gives the edited gradient, watched where that is asked for."""
+    watch.figures = {}
+    if must_part(everything):
+        total = surgery(task_loss, inside, outside, everything, step, watch).loss()
+    else:
+        total = summed(task_loss, outside, everything, step)
+    if watch.on and outside and gradient_rule(everything) is None:
+        total = ScaleProbe.apply(total, watch.look(task_loss, outside, step))
+    return total
 
 
 def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member], step: Step) -> Tensor:
@@ -72,7 +80,7 @@ def summed(task_loss: Tensor, terms: Iterable[Term], everything: Sequence[Member
 
 
 def surgery(
-    task_loss: Tensor, inside: list[Term], outside: list[Term], everything: Sequence[Member], step: Step
+    task_loss: Tensor, inside: list[Term], outside: list[Term], everything: Sequence[Member], step: Step, watch: Watch
 ) -> Surgery:
     """J and Ω for two backward passes, joined by the gradient rule; without one they are added."""
     rule = gradient_rule(everything)
@@ -81,7 +89,9 @@ def surgery(
     method, state = rule.method, rule.state
 
     def combine(g_task: Grads, g_pen: Sequence[Tensor | None]) -> Grads:
-        return method.combine_grads(g_task, g_pen, step, state)
+        combined = method.combine_grads(g_task, g_pen, step, state)
+        watch.hear(state.figures)
+        return combined
 
     return Surgery(task_loss, inside, outside, method.wrapped_weight(step.clock), step, combine)
 

@@ -71,6 +71,7 @@ class Surgery:
         step: whose ``params`` are everything that trains; told the upstream factor before anything is differentiated,
             and that features are edited on the task's way back alone.
         combine: (task gradient, penalty gradient) → gradient.
+        keep: whether the graph is differentiated once more afterwards.
     """
 
     task: Tensor
@@ -79,6 +80,7 @@ class Surgery:
     weight: float
     step: Step
     combine: Callable[[Grads, Sequence[Tensor | None]], Grads]
+    keep: bool = False
 
     def loss(self) -> Tensor:
         """The scalar that the host differentiates."""
@@ -95,9 +97,9 @@ class Surgery:
         step, params = self.step, self.step.params
         step.begins(go)
         inside, outside = _graph_sum(self.inside), _graph_sum(self.outside)
-        g_task = self._differentiate(self.task, go, keep=inside is not None or outside is not None)
+        g_task = self._differentiate(self.task, go, keep=self.keep or inside is not None or outside is not None)
         step.edits = False
-        g_in = None if inside is None else self._differentiate(inside, go, keep=outside is not None)
+        g_in = None if inside is None else self._differentiate(inside, go, keep=self.keep or outside is not None)
         g_out = None if outside is None else self._differentiate(outside, go, keep=False)
         g_task = unshared(world.mean_gradients(g_task, params), [go])
         if g_in is not None:

@@ -39,7 +39,8 @@ def conflict(inner: Tensor, task_sq: Tensor) -> Tensor:
 
 def angle(inner: Tensor, a_sq: Tensor, b_sq: Tensor) -> Tensor:
     """The angle between two gradients in degrees, from their inner product and squared norms; NaN where one is 0."""
-    return torch.rad2deg(torch.arccos((inner / (a_sq * b_sq).sqrt()).clamp(-1, 1)))
+    # The product of the squares would leave the range of float32 long before they do.
+    return torch.rad2deg(torch.arccos((inner / (a_sq.sqrt() * b_sq.sqrt())).clamp(-1, 1)))
 
 
 def products(g: Grads, h: Grads, like: Tensor) -> Tensor:
@@ -77,6 +78,27 @@ def with_descent(found: Tensor, a: Tensor, lam: float) -> Tensor:
     inner, g_sq, h_sq = found
     with_g, with_h = a * g_sq + lam * inner, a * inner + lam * h_sq
     return torch.stack([with_g, with_h, a * with_g + lam * with_h])
+
+
+def sum_angles(found: Tensor, lam: float) -> dict[str, Tensor]:
+    r"""How two gradients and their sum :math:`s = g + \lambda h` lie to each other.
+
+    Args:
+        found: ``products`` of g and h.
+        lam: λ.
+
+    Returns:
+        Scalars: ``angle`` between g and h, ``conflict`` (1 where it is obtuse, else 0), ``angle3`` between s and g and
+        ``angle4`` between s and h; angles in degrees, NaN where one of the two is 0.
+    """
+    inner, g_sq, h_sq = found
+    s_g, s_h, s_sq = with_descent(found, torch.ones_like(inner), lam)
+    return {
+        "angle": angle(inner, g_sq, h_sq),
+        "conflict": (inner < 0).to(inner.dtype),
+        "angle3": angle(s_g, s_sq, g_sq),
+        "angle4": angle(s_h, s_sq, h_sq),
+    }
 
 
 def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:

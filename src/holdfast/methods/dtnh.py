@@ -16,7 +16,7 @@ from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.method import Method, State, Sum, hyper
 from holdfast.core.registry import register
 from holdfast.core.types import Context, Step
-from holdfast.functional.grads import angle, conflict, descent, plus, products, with_descent
+from holdfast.functional.grads import angle, conflict, descent, plus, products, sum_angles, with_descent
 
 Grads = list[Tensor | None]
 
@@ -161,14 +161,10 @@ class DTNH(Method):
 
     def _report(self, total: Tensor, dots: Tensor, lam: float, state: DTNHState) -> None:
         """The angles of the paper's case study, in degrees, from the sums of inner products."""
-        inner, task_sq, pen_sq = total
+        _, task_sq, pen_sq = total
         d_task, d_pen, d_sq = dots
-        s_task, s_pen, s_sq = with_descent(total, torch.ones_like(inner), lam)
         state.figures |= {
-            "angle": angle(inner, task_sq, pen_sq),
-            "conflict": (inner < 0).to(inner.dtype),
+            **sum_angles(total, lam),
             "angle1": angle(d_task, d_sq, task_sq),
             "angle2": angle(d_pen, d_sq, pen_sq),
-            "angle3": angle(s_task, s_sq, task_sq),
-            "angle4": angle(s_pen, s_sq, pen_sq),
         }
