@@ -58,7 +58,7 @@ def load_split(file: str | Path, *, root: str | Path | None = None, check: bool 
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{file} is no split that holdfast wrote ({type(error).__name__}: {error})") from error
     if check:
-        _check(index, Path(file))
+        check_pictures(index, Path(file))
     return index
 
 
@@ -77,12 +77,23 @@ def _parse(content: Any, root: str | Path | None) -> FolderIndex:
     return FolderIndex(Path(root or content["root"]), classes, parts, skipped, tuple(map(str, content["notes"])))
 
 
-def _check(index: FolderIndex, file: Path) -> None:
+def check_pictures(index: FolderIndex, file: Path) -> None:
+    """Read every picture of an index again and compare its digest.
+
+    Args:
+        index: or what is left of it after a choice of samples.
+        file: the split that it comes from, for the message.
+
+    Raises:
+        DataError: a picture is missing or has changed.
+    """
     for sample in index.samples():
         path = index.root / sample.path
         try:
             found = file_digest(path)
         except OSError as error:
-            raise DataError(f"{path} is in the split {file} but cannot be read: {error.strerror}") from error
+            raise DataError(
+                f"{path} is in the split {file} but cannot be read: {error.strerror}; put it back"
+            ) from error
         if found != sample.digest:
             raise DataError(f"{path} has changed since the split {file} was written; restore it or start a new run")

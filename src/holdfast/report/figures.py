@@ -100,7 +100,7 @@ def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], *, name:
             tint[...] = to_rgba(BLUE.light)
             tint[..., 3] = np.sqrt(shares)
             axes.imshow(tint, interpolation="none")
-        _name_classes(axes, classes)
+        name_classes(axes, classes)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
         return to_svg(figure, name, label)
@@ -115,9 +115,9 @@ def _cells(axes: Axes, counts: NDArray[np.int64], shares: NDArray[np.float64]) -
         axes.text(column, row, str(counts[row, column]), ha="center", va="center_baseline", fontsize=size)
 
 
-def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
-    """Every name where there is room, else evenly spaced ones: the tables name them all."""
-    step = 1 if len(classes) <= 60 else math.ceil(len(classes) / 50)
+def name_classes(axes: Axes, classes: Sequence[str], most: int = 60) -> None:
+    """Every name on both axes where there is room for so many, else evenly spaced ones."""
+    step = math.ceil(len(classes) / most)
     size = 9 if len(classes) <= 20 else 7
     places = range(0, len(classes), step)
     names = [plain(classes[place], 18) for place in places]
@@ -130,20 +130,25 @@ def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
 def reliability_diagram(bins: Sequence[Bin], *, name: str, label: str) -> str:
     """Share right against mean confidence per bin, with 95 % Wilson intervals; the diagonal is perfect calibration."""
     with chart(WIDTH, 3.7) as (figure, axes):
-        axes.plot([0, 100], [0, 100], color=MUTED.light, linewidth=0.8, linestyle=(0, (2, 2)))
-        largest = max(item.total for item in bins)
-        for item in bins:
-            low, high = wilson(item.right, item.total)
-            x, share = 100 * item.confidence, 100 * item.right / item.total
-            axes.plot([x, x], [100 * low, 100 * high], color=BLUE.light, linewidth=1.2)
-            # Area follows the number of images, so that a bin of three does not look like a bin of three hundred.
-            axes.plot(x, share, "o", color=BLUE.light, markersize=3 + 7 * math.sqrt(item.total / largest))
-        axes.set_xlim(-2, 102)
-        axes.set_ylim(-2, 102)
-        axes.set_aspect("equal")
-        axes.set_xlabel("probability given to the predicted class (%)")
-        axes.set_ylabel("predictions that were right (%)")
+        draw_reliability(axes, bins, BLUE)
         return to_svg(figure, name, label)
+
+
+def draw_reliability(axes: Axes, bins: Sequence[Bin], colour: Colour) -> None:
+    """Fill a pair of axes with the diagram."""
+    axes.plot([0, 100], [0, 100], color=MUTED.light, linewidth=0.8, linestyle=(0, (2, 2)))
+    largest = max(item.total for item in bins)
+    for item in bins:
+        low, high = wilson(item.right, item.total)
+        x, share = 100 * item.confidence, 100 * item.right / item.total
+        axes.plot([x, x], [100 * low, 100 * high], color=colour.light, linewidth=1.2)
+        # Area follows the number of images, so that a bin of three does not look like a bin of three hundred.
+        axes.plot(x, share, "o", color=colour.light, markersize=3 + 7 * math.sqrt(item.total / largest))
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(-2, 102)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability given to the predicted class (%)")
+    axes.set_ylabel("predictions that were right (%)")
 
 
 def dots(rows: Sequence[Row], measure: Measure, axis: str, *, name: str, label: str, zero: bool = False) -> str:

@@ -54,6 +54,22 @@ def chart(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.add_subplot()
 
 
+@contextmanager
+def panels(width: float, height: float, rows: int = 1, columns: int = 1, **how: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure as ``chart`` gives it with several pairs of axes, an array of shape (rows, columns).
+
+    Args:
+        width: of the whole, in inches.
+        height: of the whole, in inches.
+        rows: of axes.
+        columns: of axes.
+        how: further arguments of ``Figure.subplots``, such as ``sharey`` and ``width_ratios``.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height))
+        yield figure, figure.subplots(rows, columns, squeeze=False, **how)
+
+
 def plain(text: object, most: int = 40) -> str:
     """``text`` as a figure can carry it: no control characters, at most ``most`` characters."""
     clean = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in str(text))

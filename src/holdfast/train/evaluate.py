@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from holdfast.core.errors import DataError
 from holdfast.data.augment import EvalTransform, TenCrop, eval_side, normalise
 from holdfast.data.cache import ImageStore
+from holdfast.data.examine import Progress
 from holdfast.data.frame import side_of
 from holdfast.data.index import Sample
 from holdfast.data.loader import ImageDataset, batches
@@ -112,7 +115,38 @@ def as_csv(parts: Mapping[str, Predictions], classes: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, device: str = "auto") -> Predictions:
+def written_probabilities(file: Path, part: str, classes: Sequence[str]) -> dict[str, list[float]]:
+    """What ``as_csv`` wrote of a part, by path, where it wrote all: probabilities in the order of ``classes``.
+
+    Empty where there is no file, where the classes are more than ``TOP``, and of other parts. They are rounded to
+    1e-6 and need not sum to one.
+
+    Raises:
+        DataError: the file is none that ``as_csv`` wrote.
+    """
+    if not file.is_file() or len(classes) > TOP:
+        return {}
+    ranks = range(1, len(classes) + 1)
+    try:
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
+            rows = [row for row in csv.DictReader(handle) if row["part"] == part]
+        said = {row["path"]: {row[f"class_{k}"]: float(row[f"probability_{k}"]) for k in ranks} for row in rows}
+        return {path: [by_class[name] for name in classes] for path, by_class in said.items()}
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{file} is no table of predictions of the run's {len(classes)} classes ({type(error).__name__}: {error}); "
+            "remove it to have them computed anew"
+        ) from error
+
+
+def evaluate(
+    run: LoadedRun,
+    pictures: Labelled,
+    *,
+    ten_crop: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Predictions:
     """What a finished run's network says of labelled pictures, in float32.
 
     Args:
@@ -121,6 +155,7 @@ def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, devi
         ten_crop: average the probabilities of ten crops of each picture instead of taking the centre's; a run whose
             protocol tests so always does.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        progress: told after each batch.
 
     Raises:
         DataError: a picture can no longer be read.
@@ -134,7 +169,17 @@ def evaluate(run: LoadedRun, pictures: Labelled, *, ten_crop: bool = False, devi
     loader = batches(ImageDataset(store, pictures.samples, transform), 8 if ten_crop else 64)
     model = run.model.to(where)
     try:
-        found = predict_batches(model, loader, p, where)
+        found = predict_batches(model, _counted(loader, len(pictures.samples), progress), p, where)
     finally:
         model.cpu()
     return Predictions(pictures.part, pictures.samples, found)
+
+
+def _counted(batches: Iterable[Any], total: int, progress: Progress | None) -> Iterator[Any]:
+    """The batches; ``progress`` is told of each once the next is asked for, so after its use."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch[0])
+        if progress is not None:
+            progress(done, total)
