@@ -122,7 +122,7 @@ def help_of(*verbs):
 
 def offered(words):
     """Whether the command line has the verb and its options."""
-    verb = [word for word in words[: 2 if words[:1] == ["bench"] else 1] if not word.startswith("-")]
+    verb = [word for word in words[: 2 if words[:1] in (["bench"], ["analyse"]) else 1] if not word.startswith("-")]
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
     return options <= set(re.findall(r"--[\w-]+", help_of(*verb)))
 

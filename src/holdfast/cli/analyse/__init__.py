@@ -1,5 +1,6 @@
 """``holdfast analyse``: the papers' analyses, one command per question."""
 
+from holdfast.cli.analyse import theory
 from holdfast.cli.analyse.app import analyse
 
-__all__ = ["analyse"]
+__all__ = ["analyse", "theory"]

@@ -1,0 +1,301 @@
+"""RIFLE's MLP experiment: training against the literal version, what is drawn, comparison, resuming, the command."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from holdfast.analysis import rifle_oracle_readings, rifle_oracle_runs
+from holdfast.analysis.rifle_oracle import PRINTED, rifle_oracle
+from holdfast.analysis.rifle_oracle_compared import TEST, as_data, compared
+from holdfast.analysis.rifle_oracle_data import batches, draw_task, oracles, student, weights
+from holdfast.analysis.rifle_oracle_readings import READINGS, Reading, chosen
+from holdfast.analysis.rifle_oracle_run import Arm, Run, finetuned, run, source_model
+from holdfast.analysis.rifle_oracle_runs import RUNS, run_all, stored
+from holdfast.analysis.transport import COSTS
+from holdfast.core.errors import DataError, UsageError
+from holdfast.core.grammar import parse
+from holdfast.functional.noise import generator
+from reference import mlp_oracles as literal
+from reference import rifle as literal_rifle
+
+TINY = Reading(
+    "tiny", "small", inputs=6, hidden=4, samples=20, batch=8, source_epochs=3, epochs=4, rifle="rifle(periods=2)"
+)
+OTHER = replace(TINY, name="other", noise=0.01)
+
+
+def quiet(done, total):
+    pass
+
+
+def layers(network):
+    """W₁ and W₂ as the paper has them."""
+    return network.body.weight.detach().T, network.head.weight.detach()[0]
+
+
+def the_librarys_draw(seed, total, periods):
+    """The new heads that a run of this seed draws."""
+
+    def draw(k, weight):
+        step = k * literal_rifle.period(total, periods)
+        drawn = torch.randn(1, len(weight), generator=generator("cpu", seed, step, "rifle"), dtype=weight.dtype)
+        return drawn[0] / (3 * len(weight)) ** 0.5
+
+    return draw
+
+
+@pytest.mark.parametrize(("arm", "periods"), [("l2", 1), ("rifle", 3)])
+def test_fine_tuning_is_that_of_the_literal_version(arm, periods):
+    reading = replace(TINY, decay=0.02, lr=0.05, rifle="rifle(periods=3)")
+    first, second, third = oracles(reading, 3)
+    start = source_model(reading, 3, draw_task(reading, 3, "source", first, second).train)
+    samples = draw_task(reading, 3, "target", first, third).train
+    order = [(samples.x[rows], samples.y[rows]) for rows in batches(reading, 3, "target", reading.epochs)]
+    expected = literal.finetuned(
+        *layers(start),
+        order,
+        lr=0.05,
+        momentum=0.9,
+        alpha=0.02,
+        periods=periods,
+        draw=the_librarys_draw(3, 12, periods),
+    )
+    found = layers(finetuned(reading, 3, start, samples, reading.arms[arm]))
+    for mine, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_the_source_model_is_plain_descent():
+    reading = replace(TINY, source_epochs=2)
+    first, second, _ = oracles(reading, 0)
+    samples = draw_task(reading, 0, "source", first, second).train
+    W1, W2 = (weight.clone() for weight in layers(student(reading, 0)))
+    for rows in batches(reading, 0, "source", 2):
+        g1, g2 = literal.gradients(W1, W2, samples.x[rows], samples.y[rows])
+        W1, W2 = W1 - 0.1 * g1, W2 - 0.1 * g2
+    for mine, theirs in zip(layers(source_model(reading, 0, samples)), (W1, W2), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_labels_are_the_oracles_and_noise():
+    reading = replace(TINY, samples=4000, noise=0.3)
+    first, second, third = oracles(reading, 1)
+    task = draw_task(reading, 1, "source", first, second)
+    clean = [literal.output(first.T, second[0], x) for x in task.test.x[:5]]
+    assert task.test.y[:5].tolist() == pytest.approx(clean, rel=1e-12)
+    off = task.train.y - torch.relu(task.train.x @ first.T) @ second[0]
+    assert float(off.std()) == pytest.approx(0.3, rel=0.05)
+    assert abs(float(off.mean())) < 4 * 0.3 / 4000**0.5
+    assert float(task.train.x.std()) == pytest.approx(1, rel=0.02)
+    other = draw_task(reading, 1, "target", first, third)
+    assert not torch.equal(other.train.x, task.train.x)
+    assert not torch.equal(second, third)
+
+
+@pytest.mark.parametrize(("kind", "deviation"), [("layer", (3 * 50) ** -0.5), ("scaled", 50**-0.5), ("unit", 1.0)])
+def test_weights_have_the_deviation_that_the_reading_says(kind, deviation):
+    drawn = weights(kind, 50, 400, generator("cpu", 0))
+    assert drawn.shape == (400, 50)
+    assert float(drawn.std()) == pytest.approx(deviation, rel=0.03)
+    assert (float(drawn.abs().max()) <= 50**-0.5) == (kind == "layer")
+
+
+def test_every_epoch_sees_every_sample_once_in_an_order_of_its_own():
+    rows = list(batches(TINY, 0, "target", 2))
+    assert [len(each) for each in rows] == [8, 8, 4] * 2
+    first, second = torch.cat(rows[:3]), torch.cat(rows[3:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(20))
+    assert first.tolist() != second.tolist()
+
+
+def test_a_fresh_head_forgets_the_source_models_and_nothing_else():
+    start = source_model(TINY, 0, draw_task(TINY, 0, "source", *oracles(TINY, 0)[:2]).train)
+    samples = draw_task(TINY, 0, "target", *oracles(TINY, 0)[::2]).train
+    still = replace(TINY, lr=0.0, decay=0.0)
+    kept = layers(finetuned(still, 0, start, samples, "l2(alpha=0)"))
+    fresh = layers(finetuned(replace(still, fresh_head=True), 0, start, samples, "l2(alpha=0)"))
+    for mine, theirs in zip(kept, layers(start), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    torch.testing.assert_close(fresh[0], kept[0], rtol=0, atol=0)
+    assert not torch.equal(fresh[1], kept[1])
+
+
+def test_a_run_repeats_itself_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    first, again = run(TINY, 2), run(TINY, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (first.arms, first.source_error) == (again.arms, again.source_error)
+    assert first.arms["l2"] != first.arms["rifle"] != first.arms["start"]
+    assert run(TINY, 3).arms != first.arms
+    assert Run.from_data(json.loads(json.dumps(first.as_data()))) == first
+
+
+def test_enough_training_finds_the_oracle():
+    reading = replace(TINY, samples=400, noise=0.0, source_epochs=20, epochs=60, lr=0.05, decay=0.0)
+    found = run(reading, 0)
+    assert found.arms["l2"].test < 0.05 * found.arms["start"].test
+    assert found.arms["l2"].test < 0.02 * found.variance
+
+
+def test_a_rate_that_is_too_high_is_named():
+    with pytest.raises(UsageError, match="reading 'tiny', seed 0, source model: the training diverged"):
+        run(replace(TINY, source_lr=1e6, source_epochs=30), 0)
+
+
+def test_every_reading_composes_and_is_one_of_its_kind():
+    assert len({each.name for each in READINGS}) == len(READINGS)
+    assert len({json.dumps(each.settings, sort_keys=True) for each in READINGS}) == len(READINGS)
+    for each in READINGS:
+        (l2,), both = (tuple(parse(each.arms[arm])) for arm in ("l2", "rifle"))
+        assert both == (l2, *parse(each.rifle))
+        assert (l2.stem, l2.alpha, both[1].stem) == ("l2", each.decay, "rifle")
+
+
+def test_names_of_readings():
+    assert chosen("all") == READINGS
+    assert chosen("low-noise")[0].noise == 0.01
+    with pytest.raises(UsageError, match="unknown reading 'low-nose'; did you mean 'low-noise'"):
+        chosen("low-nose")
+
+
+# -- comparison ------------------------------------------------------------------------------------------
+def made_up(seed, l2, rifle, distances=(1.0, 1.0)):
+    def arm(test, distance):
+        return Arm(test, 0.5, dict.fromkeys(COSTS, distance))
+
+    arms = {"start": arm(9.0, 2.0), "l2": arm(l2, distances[0]), "rifle": arm(rifle, distances[1])}
+    return Run(seed, arms, 0.1, 4.0, 1.0)
+
+
+def test_verdicts_are_read_off_the_interval():
+    lower = compared(TINY, {s: made_up(s, 1.0 + s, 0.5 + s + 0.01 * s, (1.0, 1.5 + 0.1 * s)) for s in range(4)})
+    assert lower.test.verdict == "holds"
+    assert lower.test.difference.mean == pytest.approx(-0.485)
+    assert lower.test.percent[0] == pytest.approx(100 * -0.485 / 2.5)
+    assert lower.measures["units"].verdict == "reversed"
+    assert lower.both == []
+    both = compared(TINY, {s: made_up(s, 2.0, 1.0 + 0.01 * s, (2.0, 1.0)) for s in range(3)})
+    assert both.both == list(COSTS)
+    unsure = compared(TINY, {s: made_up(s, 1.0, 1.0 + (-1) ** s) for s in range(4)})
+    assert unsure.test.verdict == "open"
+    assert unsure.measures["inputs"].verdict == "open"  # no difference at all
+
+
+def test_probabilities_are_corrected_over_readings():
+    results = [
+        compared(each, {s: made_up(s, 1.0, 0.9 + wide * (-1) ** s) for s in range(6)})
+        for each, wide in ((TINY, 0.05), (OTHER, 0.5))
+    ]
+    data = as_data(results)
+    alone = [each.test.difference.p for each in results]
+    assert data[0]["measures"][TEST]["holm_p"] == pytest.approx(2 * alone[0])
+    assert data[1]["measures"][TEST]["holm_p"] == pytest.approx(alone[1])
+    assert data[0]["seeds"] == 6
+
+
+# -- runs on disk ----------------------------------------------------------------------------------------
+@pytest.fixture
+def counted(monkeypatch):
+    """Which runs were really done."""
+    done = []
+
+    def counting(reading, seed):
+        done.append((reading.name, seed))
+        return run(reading, seed)
+
+    monkeypatch.setattr(rifle_oracle_runs, "run", counting)
+    return done
+
+
+def test_what_is_done_is_not_done_again(tmp_path, counted):
+    told = []
+    first = run_all([TINY, OTHER], 2, tmp_path, 1, quiet)
+    assert counted == [("tiny", 0), ("other", 0), ("tiny", 1), ("other", 1)]
+    again = run_all([TINY, OTHER], 3, tmp_path, 1, lambda done, total: told.append((done, total)))
+    assert counted[4:] == [("tiny", 2), ("other", 2)]
+    assert told == [(4, 6), (5, 6), (6, 6)]
+    assert {seed: again["tiny"][seed] for seed in (0, 1)} == first["tiny"]
+    assert sorted(run_all([TINY], 1, tmp_path, 1, quiet)["tiny"]) == [0]  # not more seeds than asked for
+
+
+def test_an_interrupted_grid_keeps_what_was_done(tmp_path, monkeypatch):
+    def interrupted(reading, seed):
+        if seed == 1:
+            raise KeyboardInterrupt
+        return run(reading, seed)
+
+    monkeypatch.setattr(rifle_oracle_runs, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_all([TINY], 2, tmp_path, 1, quiet)
+    assert list(stored(tmp_path, TINY)) == [0]
+
+
+def test_runs_with_other_settings_do_not_count(tmp_path, counted):
+    run_all([TINY], 1, tmp_path, 1, quiet)
+    run_all([replace(TINY, about="other words")], 1, tmp_path, 1, quiet)
+    assert len(counted) == 1
+    run_all([replace(TINY, lr=0.02)], 1, tmp_path, 1, quiet)
+    assert len(counted) == 2
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", '{"settings": {}}x', "{}"])
+def test_a_file_that_is_no_record_is_refused(tmp_path, content):
+    path = tmp_path / RUNS / "tiny.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"tiny\.json: expected the runs of a reading"):
+        stored(tmp_path, TINY)
+
+
+@pytest.mark.slow
+def test_several_processes_find_the_same(tmp_path):
+    alone = run_all([TINY, OTHER], 2, tmp_path / "a", 1, quiet)
+    together = run_all([TINY, OTHER], 2, tmp_path / "b", 2, quiet)
+    for name, runs in alone.items():
+        for seed, each in runs.items():
+            assert together[name][seed].arms == each.arms
+
+
+# -- the finding and the command -------------------------------------------------------------------------
+@pytest.fixture
+def tiny_readings(monkeypatch):
+    monkeypatch.setattr(rifle_oracle_readings, "READINGS", (TINY, OTHER))
+
+
+def test_the_finding_says_what_its_data_say(tmp_path, tiny_readings):
+    finding = rifle_oracle(tmp_path, seeds=3)
+    stored_ = json.loads(finding.write(tmp_path).read_text())
+    assert stored_["data"]["printed"] == PRINTED
+    assert [each["name"] for each in stored_["figures"]] == ["rifle-oracle-levels", "rifle-oracle-orders"]
+    assert all("3 seeds of each reading" in each["caption"] for each in stored_["figures"])
+    verdicts = [each["measures"][TEST]["verdict"] for each in stored_["data"]["readings"]]
+    assert f"above it in {verdicts.count('reversed')} of 2 readings" in stored_["text"]
+    base = stored_["data"]["readings"][0]["measures"][TEST]
+    runs = [stored(tmp_path, TINY)[seed].arms for seed in range(3)]
+    assert base["l2"] == pytest.approx(sum(arms["l2"].test for arms in runs) / 3)
+    assert f"from {base['l2']:.3g} with L2 to {base['rifle']:.3g} with RIFLE" in stored_["text"]
+
+
+def test_the_command_goes_on_where_it_was(holdfast, tmp_path, tiny_readings, counted):
+    words = ("analyse", "rifle-oracle", "--reading", "tiny", "--out", tmp_path)
+    done = holdfast(*words, "--seeds", 2)
+    assert (done.code, done.err) == (0, "")
+    assert "1 reading" in done.out
+    done = holdfast(*words, "--seeds", 3, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["inputs"] == {"seeds": 3, "readings": ["tiny"]}
+    assert counted == [("tiny", seed) for seed in range(3)]
+
+
+def test_mistakes_are_one_line(holdfast, tmp_path, monkeypatch):
+    done = holdfast("analyse", "rifle-oracle", "--reading", "bass", "--out", tmp_path)
+    assert done.code == 2
+    assert "unknown reading 'bass'; did you mean 'base'?" in done.error
+    monkeypatch.setitem(sys.modules, "ot", None)
+    done = holdfast("analyse", "rifle-oracle", "--out", tmp_path)
+    assert done.code == 2
+    assert "pip install 'holdfast[analysis]'" in done.error
+    assert not (tmp_path / RUNS).exists()
