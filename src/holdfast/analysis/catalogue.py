@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 ANALYSES: dict[str, str] = {
-    "rifle-oracle": "Does RIFLE learn the first layer better: an experiment with two oracles, over the readings of its text?",
-    "shrinkage": "Is the starting point a better place to shrink to: bias and variance in linear regression, by L2 and L2-SP?",
+    "rifle-oracle": "Does RIFLE learn the first layer better: its two oracles, in every reading of the text?",
+    "shrinkage": "Is the starting point a better place to shrink to: bias and variance in linear regression?",
     "toy-neuron": "Do random targets raise the variance of the gradient: one neuron, in closed form and simulated?",
 }
 """Name on the command line: the question, in one line."""
