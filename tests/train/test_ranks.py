@@ -3,26 +3,20 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import holdfast
+from train.ranks import on_two
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_the_whole_batch(tiny, tmp_path):
     tiny |= {"model": "timm:test_vit", "image_size": 64, "method": "dtnh(l2_sp(alpha=0.1))+ptr(R=3)", "keep": "last"}
     one = holdfast.fit(**{**tiny, "out": tmp_path / "one"})
-    settings = {**tiny, "batch_size": 3, "devices": 2, "accelerator": "cpu", "strategy": "ddp", "out": tmp_path / "two"}
-    text = json.dumps({k: str(v) if isinstance(v, Path) else v for k, v in settings.items()})
-    command = [sys.executable, str(Path(__file__).with_name("ranks.py")), text]
-    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT")}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert ended.returncode == 0, ended.stderr
-    told = [json.loads(line) for line in ended.stdout.splitlines()]
+    told = on_two({**tiny, "batch_size": 3, "out": tmp_path / "two"})
     assert len(told) == 2
     assert told[0] == told[1]  # measured once, on the first, and told to the other
     assert told[0]["test.nll"] == pytest.approx(one["test.nll"], rel=1e-2)

@@ -106,6 +106,9 @@ def _rates(groups: list[dict[str, Any]]) -> dict[str, float]:
     return {name: found[name] for name in ("lr", "head_lr") if name in found}
 
 
+_COUNTS = ("epoch", "step", "resets")
+
+
 def as_csv(rows: list[Row]) -> str:
     """Rows as CSV; a column that an epoch lacks is empty there."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -120,4 +123,4 @@ def as_csv(rows: list[Row]) -> str:
 def _cell(name: str, value: float | None) -> str:
     if value is None:
         return ""
-    return str(int(value)) if name == "epoch" else f"{value:.8g}"
+    return str(int(value)) if name in _COUNTS else f"{value:.8g}"

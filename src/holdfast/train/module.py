@@ -22,6 +22,8 @@ class Tally:
 
     def __init__(self) -> None:
         self._sums: Tensor | None = None
+        self.latest: Tensor | None = None
+        """Of the last batch, (4,): loss, negative log-likelihood and right answers over its pictures; their number."""
 
     def add(self, loss: Tensor, nll: Tensor, logits: Tensor, targets: Tensor) -> None:
         """Count one batch.
@@ -36,7 +38,7 @@ class Tally:
         n = loss.new_tensor(len(logits), dtype=torch.float32)
         right = (logits.argmax(1) == labels).sum().float()
         new = torch.stack([loss.detach().float() * n, nll.detach().float() * n, right, n])
-        self._sums = new if self._sums is None else self._sums + new
+        self.latest, self._sums = new, new if self._sums is None else self._sums + new
 
     def close(self, device: torch.device) -> dict[str, float]:
         """Means over all ranks since the last call: ``loss``, ``nll``, ``accuracy``; empty where there was nothing."""

@@ -120,6 +120,7 @@ class Plan:
         yield f"steps      {self.epochs} epochs × {self.steps_per_epoch} = {self.total_steps}, batch {batch}"
         kept = "of the best validation accuracy" if self.keeps_best else "of the last epoch"
         used = "used once, at the end" if s.measure_test else "left alone"
+        used = "looked at after each epoch, and used at the end" if s.log_test_loss else used
         yield f"keeps      the weights {kept}; the test part is {used}"
 
 
@@ -182,6 +183,11 @@ def make_plan(settings: Settings, progress: Progress | None = None) -> Plan:
     if len(index.classes) != built.head.out_features:
         raise DataError(f"{settings.data} changed while it was read: repeat the command")
     plan = Plan(settings, methods, index, built, source_index(settings, methods.expression))
+    if settings.log_test_loss and not (settings.measure_test and "test" in index.parts):
+        why = "measure_test is off" if "test" in index.parts else "the data have none"
+        raise UsageError(
+            f"log_test_loss needs the test part, and {why}: leave it out, validation is logged in any case"
+        )
     watching = {"early_stopping": settings.early_stopping is not None, "plateau": settings.schedule == "plateau"}
     for name, asked in watching.items():
         if asked and not plan.val_every:

@@ -114,6 +114,22 @@ class Settings(BaseModel):
     checkpoint_every: int | None = _option(
         None, "epochs between checkpoints; none: at most one in 30 seconds; 0: never", "Output", compared=False, ge=0
     )
+    log_angles: int = _option(
+        0,
+        "steps between the rows of steps.csv: loss, angles between the gradients of task and penalties; 0: never",
+        "Output",
+        compared=False,
+        ge=0,
+    )
+    log_gradients: bool = _option(
+        False, "write the gradient's norm at each stage, epoch by epoch, to gradients.csv", "Output", compared=False
+    )
+    log_test_loss: bool = _option(
+        False,
+        "write the test part's loss after each epoch to test_loss.csv: for looking, never for choosing",
+        "Output",
+        compared=False,
+    )
     tensorboard: bool = _option(True, "write TensorBoard event files too", "Output", compared=False)
     progress: Literal["auto", "bar", "lines", "off"] = _option("auto", "what is shown", "Output", compared=False)
     out: Path | None = _option(

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from holdfast.adapters.lightning import HoldfastCallback
+from holdfast.core.calibration import no_trace
 from holdfast.core.errors import UsageError
 from holdfast.data.index import class_weights
 from holdfast.data.loader import Loader
@@ -26,6 +27,7 @@ from holdfast.train.evaluate import Predictions, as_csv, predict_batches
 from holdfast.train.export import save_preprocessing, save_weights
 from holdfast.train.guard import FiniteLoss, Interrupted, stoppable
 from holdfast.train.history import History
+from holdfast.train.logged import logs
 from holdfast.train.module import Classifier
 from holdfast.train.plan import Plan
 from holdfast.train.progress import Shown
@@ -70,6 +72,7 @@ class Run:
         self.methods = HoldfastCallback(plan.methods, **self.prepared_with)
         plateau = s.plateau if s.schedule == "plateau" else None
         self.history = History(folder, seed=s.seed, patience=s.early_stopping, plateau=plateau, cuts=s.cuts)
+        self.logs = logs(plan, folder, self._test_loss)
         self.keeper = Keeper(folder, self.history, keeps_best=plan.keeps_best, every=s.checkpoint_every)
         if s.bn == "frozen":
             freeze_batchnorm(plan.built.model)
@@ -98,7 +101,14 @@ class Run:
                 check_val_every_n_epoch=self.plan.val_every or None,
                 limit_val_batches=None if self.plan.val_every else 0,
                 num_sanity_val_steps=0,
-                callbacks=[self.methods, FiniteLoss(self.folder, self.history), self.history, shown, self.keeper],
+                callbacks=[
+                    self.methods,
+                    FiniteLoss(self.folder, self.history),
+                    *self.logs,
+                    self.history,
+                    shown,
+                    self.keeper,
+                ],
                 plugins=[AtomicIO()],
                 logger=TensorBoardLogger(self.folder.path, name="logs", version="") if s.tensorboard else False,
                 use_distributed_sampler=False,
@@ -136,6 +146,8 @@ class Run:
         self._device = device = trainer.strategy.root_device
         if trainer.is_global_zero:
             self._say(f"device     {_name(device)}, precision {self.plan.settings.precision}")
+            for log in self.logs:
+                self._say(f"logs       {log.describe()}")
         checkpoint = load(self.folder.last) if self.folder.last.is_file() else None
         if checkpoint is not None:
             self.history.load_state_dict(checkpoint["callbacks"][self.history.state_key])
@@ -204,6 +216,12 @@ class Run:
     def _validation_accuracy(self) -> float:
         """Of the network as it is."""
         return self._predictions(self.module.model, self._device, ("val",))["val"].measures()["accuracy"]
+
+    def _test_loss(self) -> float:
+        """Of the network as it is, which is left as it was."""
+        network = self.module.model
+        with no_trace(network, self._loaders["test"]):
+            return self._predictions(network, self._device, ("test",))["test"].measures()["nll"]
 
     @functools.cached_property
     def _loaders(self) -> dict[str, Loader]:
