@@ -88,6 +88,11 @@ def fixed(value: float, digits: int) -> str:
     return shown.replace("-", MINUS)
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: ``1 run``, ``3 runs``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def duration(seconds: float) -> str:
     """A time for reading: ``14.2 s``, ``3 min 5 s``, ``2 h 10 min``."""
     if seconds < 90:

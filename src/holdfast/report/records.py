@@ -70,7 +70,9 @@ def read_run(folder: Path) -> RunRecord:
     preprocessing = _mapping(folder / "preprocessing.json", json.loads, notes)
     predictions = _predictions(folder / "predictions.csv", notes)
     classes = _classes(preprocessing, predictions)
-    return RunRecord(folder, settings, result, _metrics(folder / "metrics.csv", notes), predictions, classes, notes)
+    return RunRecord(
+        folder, settings, result, numbers(folder / "metrics.csv", "epoch", notes), predictions, classes, notes
+    )
 
 
 def _mapping(path: Path, parse: Any, notes: list[str]) -> Mapping[str, Any]:
@@ -99,12 +101,17 @@ def _rows(path: Path, notes: list[str]) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name and isinstance(cell, str)} for row in rows]
 
 
-def _metrics(path: Path, notes: list[str]) -> list[dict[str, float]]:
+def numbers(path: Path, key: str, notes: list[str]) -> list[dict[str, float]]:
+    """The rows of a table that have a number in the column ``key``; cells that are empty or no number have no key.
+
+    Raises:
+        DataError: the table cannot be parsed.
+    """
     rows = []
     for row in _rows(path, notes):
-        numbers = {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
-        if "epoch" in numbers:
-            rows.append(numbers)
+        found = {name: number for name, cell in row.items() if (number := _number(cell)) is not None}
+        if key in found:
+            rows.append(found)
     return rows
 
 
