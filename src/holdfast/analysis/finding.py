@@ -11,9 +11,7 @@ from typing import Any
 from holdfast import __version__
 from holdfast.analysis.drawing import Drawn
 from holdfast.data.atomic import atomic_writer
-
-KIND = "holdfast analysis"
-"""Value of ``kind`` in the file of a finding, by which a report knows it."""
+from holdfast.report.findings import KIND
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from holdfast.bench.asked import note
 from holdfast.bench.grid import Cell, Grid, Job, Scope
 from holdfast.bench.recipe import Recipe
 from holdfast.bench.sources import fingerprints
@@ -101,7 +102,7 @@ def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
         recipe: what is compared.
         scope: which part of it, and where the data are.
         out: folder of the results.
-        writes: note what the data and weights are, for later runners to be compared with.
+        writes: note what is asked, and what the data and weights are, for later runners to be compared with.
 
     Raises:
         UsageError: nothing can be run, or data or weights are not what they were when the folder was begun.
@@ -119,6 +120,8 @@ def make_plan(recipe: Recipe, scope: Scope, out: Path, *, writes: bool) -> Plan:
     missing = _missing(tuner, absent)
     if missing.keys() >= set(grid.cells):
         raise UsageError(f"no column can be run here: {next(iter(missing.values()))}")
+    if writes:
+        note(out, recipe, scope)
     return Plan(grid, tuner, store, missing)
 
 

@@ -1,8 +1,8 @@
 """The folder of a comparison's results: what is in it, and what a finished or a failed run leaves.
 
 ``runs/NAME.json`` holds a finished run's figures and everything that decided them, ``failed/NAME.json`` the reason of a
-failure, ``sources/`` what the data and the weights were, ``claims/`` who is at work, ``work/`` runs in progress.
-Whatever is written appears whole or not at all.
+failure, ``asked/`` the recipe and what was asked of it, ``sources/`` what the data and the weights were, ``claims/``
+who is at work, ``work/`` runs in progress. Whatever is written appears whole or not at all.
 """
 
 from __future__ import annotations

@@ -176,7 +176,9 @@ def measured(settings: Settings, fit: Fit) -> dict[str, Any]:
         gc.collect()
         return {**content, **failure(error)}
     kept = {name: value for name, value in figures.items() if settings.measure_test or not name.startswith("test.")}
-    return {**content, "figures": kept, "wall_seconds": round(time.perf_counter() - since, 3)}
+    ended = {**content, "figures": kept, "wall_seconds": round(time.perf_counter() - since, 3)}
+    curve = Result(settings.folder(), figures).curve()
+    return {**ended, **({"curve": curve} if curve else {})}
 
 
 def executed(settings: Settings, folder: Path, threads: int | None) -> Settings:

@@ -40,7 +40,12 @@ def demo(
     summary = {
         "seconds": time.perf_counter() - started,
         "comparisons": {
-            comparison.name: {"title": comparison.title, "report": page.name, "methods": rows}
+            comparison.name: {
+                "title": comparison.title,
+                "notes": comparison.notes,
+                "report": page.name,
+                "methods": rows,
+            }
             for comparison, rows, page in finished
         },
     }

@@ -19,7 +19,19 @@ import typer
 from holdfast import __version__
 from holdfast.cli.failures import StoppedError, in_one_line
 
-VERBS = ("train", "evaluate", "predict", "export", "fisher", "methods", "datasets", "bench", "demo", "analyse")
+VERBS = (
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "fisher",
+    "methods",
+    "datasets",
+    "bench",
+    "demo",
+    "analyse",
+    "report",
+)
 """Each is a function of this name in the module of this name, or an app of several."""
 
 INTERRUPTED = 130

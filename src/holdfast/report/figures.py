@@ -81,18 +81,20 @@ def curves(lines: Sequence[Line], axis: str, *, name: str, label: str, mark: flo
         return to_svg(figure, name, label)
 
 
-def confusion_matrix(counts: NDArray[np.int64], classes: Sequence[str], *, name: str, label: str) -> str:
-    """Shares of each true class (row) by predicted class (column); with few classes the counts are written in."""
+def confusion_matrix(
+    counts: NDArray[np.int64], classes: Sequence[str], *, name: str, label: str, numbered: int = NUMBERED_CLASSES
+) -> str:
+    """Shares of each true class (row) by predicted class (column); up to ``numbered`` classes counts are written in."""
     total = len(classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    numbered = total <= NUMBERED_CLASSES
-    width = min(8.0, 3.4 + 0.16 * total) if numbered else 8.0
+    written = total <= numbered
+    width = min(8.0, 3.4 + 0.16 * total) if total <= NUMBERED_CLASSES else 8.0
     with chart(width, width) as (figure, axes):
         axes.set_xlim(-0.5, total - 0.5)
         axes.set_ylim(total - 0.5, -0.5)
         axes.set_aspect("equal")
         axes.grid(False)
-        if numbered:
+        if written:
             _cells(axes, counts, shares)
         else:
             # Square root: one mistake in a hundred images must not vanish beside the diagonal.
@@ -127,21 +129,29 @@ def name_classes(axes: Axes, classes: Sequence[str], most: int = 60) -> None:
         tick.set_parse_math(False)
 
 
-def reliability_diagram(bins: Sequence[Bin], *, name: str, label: str) -> str:
-    """Share right against mean confidence per bin, with 95 % Wilson intervals; the diagonal is perfect calibration."""
+def reliability_diagram(bins: Sequence[Bin], *, name: str, label: str, intervals: bool = True) -> str:
+    """Share right against mean confidence per bin; the diagonal is perfect calibration.
+
+    Args:
+        bins: at least one.
+        name: unique on the page.
+        label: text alternative.
+        intervals: draw 95 % Wilson intervals, where the predictions are independent.
+    """
     with chart(WIDTH, 3.7) as (figure, axes):
-        draw_reliability(axes, bins, BLUE)
+        draw_reliability(axes, bins, BLUE, intervals=intervals)
         return to_svg(figure, name, label)
 
 
-def draw_reliability(axes: Axes, bins: Sequence[Bin], colour: Colour) -> None:
+def draw_reliability(axes: Axes, bins: Sequence[Bin], colour: Colour, *, intervals: bool = True) -> None:
     """Fill a pair of axes with the diagram."""
     axes.plot([0, 100], [0, 100], color=MUTED.light, linewidth=0.8, linestyle=(0, (2, 2)))
     largest = max(item.total for item in bins)
     for item in bins:
-        low, high = wilson(item.right, item.total)
         x, share = 100 * item.confidence, 100 * item.right / item.total
-        axes.plot([x, x], [100 * low, 100 * high], color=colour.light, linewidth=1.2)
+        if intervals:
+            low, high = wilson(item.right, item.total)
+            axes.plot([x, x], [100 * low, 100 * high], color=colour.light, linewidth=1.2)
         # Area follows the number of images, so that a bin of three does not look like a bin of three hundred.
         axes.plot(x, share, "o", color=colour.light, markersize=3 + 7 * math.sqrt(item.total / largest))
     axes.set_xlim(-2, 102)

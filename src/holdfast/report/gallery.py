@@ -20,10 +20,11 @@ SIDE = 96
 
 @dataclass(frozen=True)
 class Picture:
-    """A prediction with its thumbnail as a ``data:`` address, or None where the file cannot be shown."""
+    """A prediction with its thumbnail as a ``data:`` address, or None where the file cannot be shown, and a remark."""
 
     prediction: Prediction
     source: str | None
+    remark: str = ""
 
 
 def pictures(predictions: Sequence[Prediction], root: Path) -> list[Picture]:

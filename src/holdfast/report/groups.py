@@ -34,14 +34,16 @@ class Group:
         name: the method.
         results: its runs as they were handed in.
         values: the compared figure of each run that has one.
-        gain: over the baseline; None for the baseline itself and without a shared seed.
-        holm: the gain's probability after Holm's correction for all gains of the page.
+        against: what the gain is over; None for the baseline itself and where there is none.
+        gain: over ``against``; None without a shared seed.
+        holm: the gain's probability after Holm's correction for all gains together.
         notes: what was left out, one sentence each.
     """
 
     name: str
     results: Sequence[Mapping[str, Any]]
     values: Sequence[float]
+    against: str | None = None
     gain: Gain | None = None
     holm: float | None = None
     notes: Sequence[str] = ()
@@ -57,7 +59,7 @@ class Group:
         return _interval(self.values)[0]
 
     @property
-    def curves(self) -> list[Sequence[float]]:
+    def curves(self) -> list[Sequence[float | None]]:
         """The runs' curves, where they have one."""
         return [result["curve"] for result in self.results if result.get("curve")]
 
@@ -69,35 +71,44 @@ class Group:
         return mean(values), sample_std(values) if len(values) > 1 else None
 
     def mean_curve(self) -> list[float]:
-        """Mean over the runs that lasted that long, epoch by epoch; empty without curves."""
+        """Mean over the runs that were validated after that epoch, epoch by epoch; not a number where none was."""
         longest = max(map(len, self.curves), default=0)
-        return [mean([curve[epoch] for curve in self.curves if epoch < len(curve)]) for epoch in range(longest)]
+        return [_mean_at(self.curves, epoch) for epoch in range(longest)]
 
 
-def grouped(results: Sequence[Mapping[str, Any]], baseline: str, metric: str) -> list[Group]:
+def grouped(results: Sequence[Mapping[str, Any]], baseline: str | None, metric: str) -> list[Group]:
     """Groups in the order of their first run, the baseline before the others, with gains paired by seed.
+
+    Without a baseline no gain is measured.
 
     Raises:
         UsageError: no result, none of the baseline, two of one method and seed, or a baseline without the metric.
     """
     names = list(dict.fromkeys(str(result["method"]) for result in results))
-    if baseline not in names:
+    if baseline is not None and baseline not in names:
         raise UsageError(f"expected runs of the baseline {baseline!r}, found runs of {', '.join(names) or 'nothing'}")
     names.sort(key=lambda name: name != baseline)
     by_seed = {name: _by_seed(name, results, metric) for name in names}
-    if not by_seed[baseline][0]:
+    if baseline is not None and not by_seed[baseline][0]:
         raise UsageError(f"expected {metric!r} as a finite number in the runs of {baseline!r}, found it in none")
-    groups = [
-        Group(
-            name,
-            [result for result in results if str(result["method"]) == name],
-            list(by_seed[name][0].values()),
-            _gain(by_seed[name][0], by_seed[baseline][0]) if name != baseline else None,
-            notes=[*by_seed[name][1], *_unpaired(name, by_seed[name][0], baseline, by_seed[baseline][0])],
-        )
-        for name in names
-    ]
+    groups = [_group(name, results, by_seed, baseline) for name in names]
     return _corrected(groups)
+
+
+def _group(
+    name: str,
+    results: Sequence[Mapping[str, Any]],
+    by_seed: Mapping[str, tuple[dict[Any, float], list[str]]],
+    baseline: str | None,
+) -> Group:
+    values, notes = by_seed[name]
+    own = [result for result in results if str(result["method"]) == name]
+    group = Group(name, own, list(values.values()), notes=notes)
+    if baseline in (None, name):
+        return group
+    base = by_seed[str(baseline)][0]
+    notes = [*notes, *_unpaired(name, values, str(baseline), base)]
+    return replace(group, against=baseline, gain=_gain(values, base), notes=notes)
 
 
 def _by_seed(name: str, results: Sequence[Mapping[str, Any]], metric: str) -> tuple[dict[Any, float], list[str]]:
@@ -135,10 +146,15 @@ def _interval(values: Sequence[float]) -> tuple[tuple[float, float] | None, floa
 
 def _unpaired(name: str, own: Mapping[Any, float], baseline: str, base: Mapping[Any, float]) -> list[str]:
     alone = ", ".join(str(seed) for seed in own if seed not in base)
-    return [f"{name}: seed {alone} has no run of {baseline} to be paired with."] if alone and own is not base else []
+    return [f"{name}: seed {alone} has no run of {baseline} to be paired with."] if alone else []
 
 
 def _corrected(groups: Sequence[Group]) -> list[Group]:
     probabilities = {g.name: g.gain.p for g in groups if g.gain is not None and g.gain.p is not None}
     adjusted = dict(zip(probabilities, holm(list(probabilities.values())), strict=True))
     return [replace(group, holm=adjusted.get(group.name)) for group in groups]
+
+
+def _mean_at(curves: Sequence[Sequence[float | None]], epoch: int) -> float:
+    values = [number for curve in curves if epoch < len(curve) and (number := _finite(curve[epoch])) is not None]
+    return mean(values) if values else math.nan

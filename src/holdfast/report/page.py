@@ -4,84 +4,48 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from holdfast.data.atomic import atomic_writer
 from holdfast.report.palette import style_variables
+from holdfast.report.parts import Section
+
+REPORT = "report.html"
+"""Name of a page in its folder."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """An SVG from ``figures`` with the sentence below it; a wide one takes the full line and may scroll."""
+def render(title: str, lead: Sequence[str], sections: Sequence[Section], *, contents: bool = False) -> str:
+    """A page; every text is escaped.
 
-    svg: str
-    caption: str
-    wide: bool = False
-
-    @property
-    def markup(self) -> Markup:
-        """The SVG as markup: ``figures`` has escaped every text in it."""
-        return Markup(self.svg)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table cell and what it is sorted by: a number, or its text where ``key`` is None."""
-
-    text: str
-    key: float | None = None
-
-    @property
-    def numeric(self) -> bool:
-        """Whether the cell holds a number."""
-        return self.key is not None
-
-    @property
-    def order(self) -> str:
-        """The sorting key as an attribute's text; empty, hence last, where there is no number to sort by."""
-        return "" if self.key is None or not math.isfinite(self.key) else repr(float(self.key))
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table whose columns a reader can sort; the first cell of a row names the row."""
-
-    caption: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    folded: bool = False
-
-
-def number_cell(text: str, key: float) -> Cell:
-    """A cell sorted by ``key``."""
-    return Cell(text, float(key))
-
-
-def render(template: str, **content: Any) -> str:
-    """Fill a template of ``templates/``; every value is escaped unless it is ``Markup`` made here."""
+    Args:
+        title: the heading.
+        lead: paragraphs below it.
+        sections: from top to bottom; their identifiers and those of their figures differ.
+        contents: whether links to the sections stand above them.
+    """
     script = _part("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     return (
         _environment()
-        .get_template(template)
+        .get_template("page.html")
         .render(
+            title=title,
+            lead=lead,
+            sections=sections,
+            contents=contents,
             style=Markup(_part("style.css")),
             light=style_variables("light"),
             dark=style_variables("dark"),
             script=Markup(script),
             script_digest=digest,
             made_by=_made_by(),
-            **content,
         )
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import unicodedata
 import warnings
 from collections.abc import Iterator
@@ -14,14 +13,12 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from holdfast.report.palette import INK, MUTED, ROLES, RULE, SERIES
+from holdfast.report.inline import inlined
+from holdfast.report.palette import INK, MUTED, RULE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SVG = "http://www.w3.org/2000/svg"
-_HREF = "{http://www.w3.org/1999/xlink}href"
-_VARIABLES = {colour.light: f"var({colour.variable}, {colour.light})" for colour in (*ROLES, *SERIES)}
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: the page's font, selectable, small
     "svg.hashsalt": "holdfast",  # the same figure gives the same bytes
@@ -90,41 +87,4 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from font", category=UserWarning)
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(stored, format="svg", transparent=True, metadata=metadata)
-    root = ET.fromstring(stored.getvalue())
-    for definitions in root.findall(f"{{{_SVG}}}defs"):  # matplotlib's style rule would hold for the whole page
-        if definitions.find(f"{{{_SVG}}}style") is not None:
-            root.remove(definitions)
-    _rename(root, name)
-    for element in root.iter():
-        if (style := element.get("style")) is not None:
-            element.set("style", _recolour(style))
-    for attribute in ("width", "height", "version"):
-        root.attrib.pop(attribute, None)
-    root.set("role", "img")
-    root.set("aria-label", plain(label, 1000))
-    root.set("font-family", "system-ui, sans-serif")
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", "http://www.w3.org/1999/xlink")
-    return ET.tostring(root, encoding="unicode")
-
-
-def _recolour(style: str) -> str:
-    style = re.sub(r"font-family: [^;]+;? ?", "", style)
-    return re.sub(r"#[0-9a-f]{6}", lambda found: _VARIABLES.get(found[0], found[0]), style)
-
-
-def _rename(root: ET.Element, name: str) -> None:
-    """Keep the identifiers that something refers to, prefixed, so that two figures on a page cannot clash."""
-    pointers = ("clip-path", _HREF)
-    used = {match[1] for element in root.iter() for key in pointers if (match := _pointer(element.get(key, "")))}
-    for element in root.iter():
-        old = element.attrib.pop("id", None)
-        if old in used:
-            element.set("id", f"{name}-{old}")
-        for key in pointers:
-            if match := _pointer(element.get(key, "")):
-                element.set(key, element.get(key, "").replace(f"#{match[1]}", f"#{name}-{match[1]}"))
-
-
-def _pointer(value: str) -> re.Match[str] | None:
-    return re.match(r"(?:url\()?#([\w-]+)", value)
+    return inlined(ET.fromstring(stored.getvalue()), name, plain(label, 1000))

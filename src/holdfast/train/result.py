@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,15 @@ class Result:
     def accuracy(self) -> float:
         """Test accuracy; validation accuracy where the data have no test part."""
         return float(self.figures.get("test.accuracy", self.figures.get("val.accuracy", float("nan"))))
+
+    def curve(self) -> list[float | None]:
+        """Validation accuracy after each epoch as fractions, None after one without; empty without any validation."""
+        file = RunFolder(self.folder).metrics
+        if not file.is_file():
+            return []
+        with file.open(newline="", encoding="utf-8") as handle:
+            cells = [row.get("val.accuracy") for row in csv.DictReader(handle)]
+        return [float(cell) if cell else None for cell in cells] if any(cells) else []
 
     def lines(self) -> list[str]:
         """The figures of each part, one line each."""
