@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.figure import Figure
 
+from holdfast.report.palette import Colour
+
 _DPI = 160
+_DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,9 @@ def drawn(figure: Figure, name: str, *, label: str, caption: str) -> Drawn:
         figure.savefig(svg, format="svg", transparent=True, metadata=metadata)
         figure.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
     return Drawn(name, label, caption, svg.getvalue(), png.getvalue())
+
+
+def dashes(colours: Sequence[Colour]) -> list[Any]:
+    """A line style for each line, another one where a line before has the same colour: for methods that share one."""
+    before = [list(colours[:place]).count(colour) for place, colour in enumerate(colours)]
+    return [_DASHES[count % len(_DASHES)] for count in before]
