@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter  # type: ignore[import-untyped]
 
-from holdfast.analysis.drawing import Drawn, dashes, drawn
+from holdfast.analysis.drawing import Drawn, dashes, drawn, entitle
 from holdfast.report.measures import counted, fixed
 from holdfast.report.palette import MUTED
 from holdfast.report.svg import panels, plain
@@ -98,7 +98,7 @@ def _angle_figure(name: str, axis: str, wanted: Sequence[str], read: Sequence[Tr
                 windows.add(_course(axes, steps, values, each.run.colour.light, style, _LINES[angle]))
                 told.append(f"{each.run.name}, {_LINES[angle]}: median {fixed(float(np.median(values)), 1)}°")
             _name(axes, axis if axes is places[0] else "")
-            axes.set_title(plain(each.run.name), fontsize=9, parse_math=False)
+            entitle(axes, each.run.name)
             _legend(axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8))
         caption = (
             f"{axis[0].upper()}{axis[1:].removesuffix(' (degrees)')} at {_steps(read)}, {_medians(windows)}"
@@ -133,7 +133,8 @@ def _ends(what: str, values: Sequence[float]) -> str:
 
 
 def _steps(read: Sequence[Trajectory]) -> str:
-    return f"{' and '.join(str(len(each.logged['step'])) for each in read)} logged steps"
+    counts = list(dict.fromkeys(len(each.logged["step"]) for each in read))
+    return f"{' or '.join(map(str, counts))} logged steps of a run"
 
 
 def _medians(windows: set[int]) -> str:

@@ -12,12 +12,7 @@ import numpy as np
 
 from holdfast.analysis.angle_figures import angle_figures, loss_figure
 from holdfast.analysis.finding import Finding
-from holdfast.analysis.logged_runs import (
-    LoggedRun,
-    differences_beside_the_method,
-    logged_runs,
-    one_run_each,
-)
+from holdfast.analysis.logged_runs import LoggedRun, differences_beside_the_method, logged_runs, one_run_each
 from holdfast.core.errors import DataError
 from holdfast.core.watch import ANGLES
 from holdfast.report.measures import counted, fixed
@@ -158,16 +153,13 @@ def sentences(each: Trajectory) -> str:
 def _angles_told(each: Trajectory) -> str:
     against = bool(each.conflicts[0])
     found = {name: f"{fixed(value, 1)}°" for name, value in medians(each, against).items()}
-    where = "Where it did, the median" if against else "The median"
-    plain = (
-        f"of the plain sum {found.get('angle3', '–')} to ∇J (angle 3) and {found.get('angle4', '–')} to ∇Ω (angle 4)"
+    where = "Where it did, the median angle" if against else "The median angle"
+    rule, plain = (
+        f"{found.get(f'angle{k}', '–')} to ∇J (angle {k}) and {found.get(f'angle{k + 1}', '–')} to ∇Ω (angle {k + 1})"
+        for k in (1, 3)
     )
-    if "angle1" not in found:
-        return f"{where} angle was {plain}."
-    rule = (
-        f"of the direction taken was {found['angle1']} to ∇J (angle 1) and {found.get('angle2', '–')} to ∇Ω (angle 2)"
-    )
-    return f"{where} angle {rule}, that {plain}."
+    taken = f" of the direction taken was {rule}, that" if "angle1" in found else ""
+    return f"{where}{taken} of the plain sum was {plain}."
 
 
 def compared(read: Sequence[Trajectory]) -> list[str]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from holdfast.report.palette import Colour
+from holdfast.report.svg import plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _DPI = 160
 _DASHES: Sequence[Any] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
@@ -61,3 +66,8 @@ def dashes(colours: Sequence[Colour]) -> list[Any]:
     """A line style for each line, another one where a line before has the same colour: for methods that share one."""
     before = [list(colours[:place]).count(colour) for place, colour in enumerate(colours)]
     return [_DASHES[count % len(_DASHES)] for count in before]
+
+
+def entitle(axes: Axes, text: str, width: int = 40) -> None:
+    """Write what a panel shows above it, in lines of so many characters."""
+    axes.set_title("\n".join(textwrap.wrap(plain(text, 3 * width), width)), fontsize=9, parse_math=False)

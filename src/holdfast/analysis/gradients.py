@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from holdfast.analysis.drawing import Drawn, drawn
+from holdfast.analysis.drawing import Drawn, drawn, entitle
 from holdfast.analysis.finding import Finding
 from holdfast.analysis.logged_runs import LoggedRun, differences_beside_the_method, logged_runs, one_run_each
 from holdfast.core.errors import DataError
@@ -174,7 +174,7 @@ def _panel(axes: Axes, each: Norms) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axes.set_title(plain(each.run.name), fontsize=9, parse_math=False)
+    entitle(axes, each.run.name)
     legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=7)
     for text in legend.get_texts():
         text.set_parse_math(False)

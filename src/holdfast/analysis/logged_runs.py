@@ -15,7 +15,7 @@ from holdfast.train.run_folder import RunFolder
 from holdfast.train.settings import Settings, extra
 
 Rows = Sequence[Mapping[str, float]]
-_SHOWN = 60  # characters of a list of values in a note
+_SHOWN = 40  # characters of the values in a note; longer lists, such as paths, are left to the settings themselves
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ def differences_beside_the_method(runs: Sequence[LoggedRun]) -> list[str]:
     for name, field in Settings.model_fields.items():
         values = [run.record.settings.get(name, field.default) for run in runs]
         if name != "method" and extra(field)["compared"] and any(value != values[0] for value in values):
-            found.append(f"{name} ({', '.join(map(str, values))})"[:_SHOWN])
+            told = f" ({', '.join(map(str, values))})"
+            found.append(name + told * (len(told) <= _SHOWN))
     return [f"The runs differ in more than the method: {'; '.join(found)}."] if found else []
 
 
