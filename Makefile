@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit overhead docs-cards clean
+.PHONY: help setup demo test lint types unit overhead docs clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+: *.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -17,6 +17,10 @@ $(BIN)/.installed: pyproject.toml
 
 $(BIN)/.installed-dev: $(BIN)/.installed
 	$(BIN)/pip install --quiet --editable ".[dev]"
+	@touch $@
+
+$(BIN)/.installed-docs: $(BIN)/.installed
+	$(BIN)/pip install --quiet --editable ".[docs]"
 	@touch $@
 
 setup: $(BIN)/.installed-dev ## make the virtual environment with everything for development
@@ -39,5 +43,8 @@ unit: $(BIN)/.installed-dev ## the tests alone
 overhead: $(BIN)/.installed-dev ## step time and memory of each method relative to plain fine-tuning
 	$(BIN)/python benchmarks/overhead.py --group basic
 
+docs: $(BIN)/.installed-docs ## the documentation site in site/; a warning fails it
+	$(BIN)/mkdocs build --strict
+
 clean:           ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist site

@@ -26,12 +26,9 @@ class HoldfastTrainer(Trainer):
 
     Args:
         methods: what to train with.
-        head: module path of the new head; found where None.
         head_lr: the head's learning rate; ``args.learning_rate`` where None.
-        source_head: the pre-trained network's own head, for methods that keep the source classes.
-        streams: data beside the target's, for methods that train on them too.
-        score: gives the network's validation score, for methods that choose by it at the end.
-        teacher_dtype: what the frozen starting point computes in, for methods that compare with it.
+        rest: ``head``, ``source_head``, ``streams``, ``score`` and ``teacher_dtype`` go to ``Composition.prepare``, which
+            explains them; all others to ``Trainer``.
     """
 
     def __init__(self, *args: Any, methods: Composition | str, head_lr: float | None = None, **rest: Any) -> None:
