@@ -34,6 +34,7 @@ def draw_levels(results: Sequence[Compared], printed: Mapping[str, float], count
             axes.axvline(printed[arm], color=colour, linewidth=0.9, linestyle=(0, (1, 1.5)), label=f"{name}, printed")
         _rows(axes, results)
         axes.set_xscale("log")
+        axes.minorticks_off()
         axes.set_xlabel("test error: mean squared error on clean labels of the target")
         handles, names = axes.get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))

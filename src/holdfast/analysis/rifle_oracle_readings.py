@@ -99,10 +99,16 @@ READINGS: tuple[Reading, ...] = (
     _other("one-reset", "two periods, hence one reset", rifle="rifle(periods=2)"),
     _other("four-resets", "five periods, hence the four resets of §4.6.1", rifle="rifle(periods=5)"),
     _other("resets-alone", "RIFLE-A: resets, and the head's rate as the body's", rifle="rifle(periods=4, variant='A')"),
+    _other(
+        "cycle-alone",
+        "RIFLE-B: the head's cyclic rate without a reset; a control, added after the others had been seen",
+        rifle="rifle(periods=4, variant='B')",
+    ),
     _other("printed-cycle", "the head's rate as Algorithm 1 prints it", rifle="rifle(periods=4, cycle='printed')"),
     _other("long-low-noise", "0.01 a deviation, and four times the epochs of fine-tuning", noise=0.01, epochs=160),
 )
-"""One change of ``base`` each, and one pair of changes; declared before any comparison was looked at.
+"""One change of ``base`` each, and one pair of changes; all but ``cycle-alone`` were declared before any comparison was
+looked at.
 
 Rates were chosen on the source model's training alone, to be stable.
 """

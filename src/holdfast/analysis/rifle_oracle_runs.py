@@ -47,7 +47,7 @@ def keep(folder: Path, reading: Reading, done: Run) -> None:
     runs = stored(folder, reading) | {done.seed: done}
     content = {"settings": reading.settings, "runs": [runs[seed].as_data() for seed in sorted(runs)]}
     with atomic_writer(folder / RUNS / f"{reading.name}.json") as handle:
-        handle.write((json.dumps(content, allow_nan=False) + "\n").encode())
+        handle.write((json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n").encode())
 
 
 def run_all(readings: Sequence[Reading], seeds: int, folder: Path, workers: int, progress: Progress) -> Found:

@@ -26,7 +26,8 @@ _DASHES = {"plain": (0, (4, 2)), "l2": "-", "l2_sp": "-"}
 """Least squares and L2 have the colour of plain training; dashes tell them apart."""
 _MARKERS = {"plain": "s", "l2": "^", "l2_sp": "o"}
 _PANELS = (("bias2", "squared bias"), ("variance", "variance"), ("error", "squared error, their sum"))
-_FINE = 60
+_TICKS = (0.01, 0.1, 1, 10, 100)
+_FINE = 40
 """Places at which a closed form is drawn."""
 
 
@@ -39,7 +40,7 @@ def draw_curves(name: str, setting: Setting, points: Sequence[Point], behind: st
                 _closed(axes, estimator, part, setting, mine)
                 checks = [each.parts[part] for each in mine]
                 _simulated(axes, [each.alpha for each in mine], checks, estimator)
-            axes.set_xscale("log")
+            _decades(axes)
             axes.set_xlabel("strength α")
             axes.set_title(title, fontsize=9)
         limits = _limits(row[-1], setting)
@@ -47,6 +48,13 @@ def draw_curves(name: str, setting: Setting, points: Sequence[Point], behind: st
         handles, names = row[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
         return drawn(figure, name, label=_label(setting, points, limits), caption=_caption(setting, limits, behind))
+
+
+def _decades(axes: Axes) -> None:
+    """A logarithmic horizontal axis from 0.01 to 100, its ticks written out."""
+    axes.set_xscale("log")
+    axes.set_xticks(_TICKS, [f"{tick:g}" for tick in _TICKS])
+    axes.minorticks_off()
 
 
 def _closed(axes: Axes, estimator: Estimator, part: str, setting: Setting, points: Sequence[Point]) -> None:
@@ -143,7 +151,7 @@ def draw_keeping(name: str, kept: Sequence[Keeping]) -> Drawn:
             axes.plot(fine.tolist(), closed, color=colour.light, label=f"α = {each.alpha:g}")
             found = [each.found[place] for place in shown]
             axes.plot(values, found, "o", color=colour.light, markersize=4, markerfacecolor="none")
-        axes.set_xscale("log")
+        _decades(axes)
         axes.set_xlabel("eigenvalue λ of the Hessian")
         axes.set_ylabel("share of ŵ kept, λ/(λ + α)")
         handles, names = axes.get_legend_handles_labels()
