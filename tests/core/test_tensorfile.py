@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from holdfast.core.errors import DataError, UsageError
-from holdfast.core.tensorfile import read_tensors, write_tensors
+from holdfast.core.tensorfile import read_notes, read_tensors, write_tensors
 
 
 @pytest.fixture
@@ -35,6 +35,16 @@ def test_every_tensor_and_note_comes_back(file):
         assert found[name].dtype == value.dtype
         assert torch.equal(found[name], value)
     found["a"] += 1  # memory of its own
+
+
+def test_notes_are_read_whatever_the_tensors_are(tmp_path):
+    path = tmp_path / "whole.safetensors"
+    save_file({"steps": torch.tensor([3])}, path, metadata={"made": "here"})
+    assert read_notes(path) == {"made": "here"}
+    with pytest.raises(DataError, match="I64"):
+        read_tensors(path)
+    with pytest.raises(UsageError, match="no file at"):
+        read_notes(tmp_path / "nowhere")
 
 
 def rewritten(path, change):
