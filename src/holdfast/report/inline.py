@@ -21,7 +21,8 @@ _VARIABLES = {drawn: f"var({colour.variable}, {drawn})" for drawn, colour in _OU
 _SHAPES = frozenset({"path", "rect", "circle", "ellipse", "line", "polyline", "polygon"})
 _WORDED = frozenset({"text", "tspan"})
 _HOLDING = frozenset({"svg", "g", "defs", "clipPath", "pattern", "linearGradient"})
-_ELEMENTS = _SHAPES | _WORDED | _HOLDING | {"use", "image", "stop"}
+_REFERRING = frozenset({"use", "image"})
+_ELEMENTS = _SHAPES | _WORDED | _HOLDING | _REFERRING | {"stop"}
 _LOOKS = """fill fill-opacity fill-rule stroke stroke-width stroke-opacity stroke-dasharray stroke-linecap
     stroke-linejoin opacity stop-color stop-opacity text-anchor font-size font-weight font-style"""
 _PLACES = """id d x y x1 y1 x2 y2 dx dy cx cy r rx ry width height points transform viewBox preserveAspectRatio
@@ -127,7 +128,8 @@ def _copy(source: ET.Element, is_shape: Callable[[str], bool]) -> ET.Element:
         if _local(child.tag) in _ELEMENTS:
             kept = _copy(child, is_shape)
             kept.tail = child.tail if tag in _WORDED else None
-            made.append(kept)
+            if _local(child.tag) not in _REFERRING or kept.get(_HREF) is not None:
+                made.append(kept)
     return made
 
 
