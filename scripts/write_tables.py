@@ -13,6 +13,11 @@ import re
 import sys
 from pathlib import Path
 
+from holdfast.bench.catalogue import load
+from holdfast.bench.formats import FORMATS
+from holdfast.bench.grid import Scope
+from holdfast.bench.plan import stored_plan
+from holdfast.bench.table import make_table
 from holdfast.core.registry import methods
 from holdfast.data.named.catalogue import catalogue
 from holdfast.data.protocols import PROTOCOLS
@@ -109,6 +114,37 @@ def real_images() -> tuple[str, str]:
     return module.defaults_table(results), module.table(results)
 
 
+def bench_table(name: str) -> str:
+    """The table of a recipe's committed results."""
+    recipe = load(name)[1]
+    return FORMATS["md"](make_table(stored_plan(recipe, Scope(), ROOT / "results" / name)))
+
+
+def runner_figures() -> str:
+    """What benchmarks/runner.py found."""
+    found = json.loads((ROOT / "results/runner.json").read_text())
+    one, two = found["crews"]
+    share = 100 * found["runner's share of its runs, one worker"]
+    return (
+        f"On {found['cores']} cores, {one['runs']} runs took {one['wall']:.0f} s with one worker of one thread and "
+        f"{two['wall']:.0f} s with two: {found['throughput of two over one']:.2f} times the throughput. One worker "
+        f"spent {share:.2f} % of its runs' time beside them. 10 000 planned runs are listed in "
+        f"{found['seconds to list 10 000 runs']:.1f} s."
+    )
+
+
+def cache_figures() -> str:
+    """What benchmarks/data_cache.py found."""
+    found = json.loads((ROOT / "results/data-cache.json").read_text())
+    ms = {name: each["ms_per_picture"] for name, each in found["caches"].items()}
+    times = {name: each["times_faster_than_decoding"] for name, each in found["caches"].items()}
+    return (
+        f"Loading a picture takes {ms['off']:.2f} ms where it is decoded in every epoch, {ms['ram']:.2f} ms from "
+        f"memory ({times['ram']:.0f} times faster) and {ms['disk']:.2f} ms from the disk cache "
+        f"({times['disk']:.0f} times)."
+    )
+
+
 def replaced(text: str, marker: str, content: str) -> str:
     """The text with the part between ``<!-- marker:begin -->`` and ``<!-- marker:end -->`` replaced."""
     pattern = re.compile(rf"(<!-- {marker}:begin -->\n).*?(<!-- {marker}:end -->)", re.DOTALL)
@@ -129,7 +165,9 @@ def main() -> None:
             "datasets": datasets_table(),
             "dataset-notes": dataset_notes(),
             "protocols": protocols_table(),
+            "cache": cache_figures(),
         },
+        "docs/recipes.md": {"flowers17-mini": bench_table("flowers17-mini"), "runner": runner_figures()},
     }
     stale = []
     for name, parts in tables.items():

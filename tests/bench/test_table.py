@@ -184,7 +184,12 @@ def test_latex_is_escaped(recipe, table):
     assert r"50 \% of L$^2$ \& so\_on" in text
     assert r"$\pm$" in text
     assert text.count(r" \\") == 7
-    assert text.count("&") - text.count(r"\&") == 7 * 9
+    assert text.count("&") - text.count(r"\&") == 7 * 7  # eight columns: nothing is published or measured beside
+
+
+def test_columns_that_nothing_stands_in_are_left_out(recipe, table):
+    assert "| published |" not in FORMATS["md"](table(recipe))
+    assert "| published | difference |" in FORMATS["md"](table(varied(recipe, paper=PAPER, published=PUBLISHED)))
 
 
 def test_markdown_has_as_many_cells_in_every_line(recipe, table):
@@ -194,4 +199,4 @@ def test_markdown_has_as_many_cells_in_every_line(recipe, table):
         line for line in FORMATS["md"](table(varied(recipe, methods=content["methods"]))).splitlines() if "| " in line
     ]
     assert len(lines) == 8
-    assert {line.replace("\\|", "").count("|") for line in lines} == {11}
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}

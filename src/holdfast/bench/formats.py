@@ -27,12 +27,14 @@ HEADINGS = (
     "published",
     "difference",
 )
+_ALWAYS = 4  # these first ones are shown where they are empty too
 
 
 def as_markdown(table: Comparison) -> str:
     """A pipe table with its title and notes."""
-    lines = [f"**{table.title}**", "", _pipes(_headings(table)), _pipes(["---"] * len(HEADINGS))]
-    lines += [_pipes(cell.replace("|", "\\|") for cell in _cells(entry)) for entry in table.entries]
+    headings, *rows = _filled(table)
+    lines = [f"**{table.title}**", "", _pipes(headings), _pipes(["---"] * len(headings))]
+    lines += [_pipes(cell.replace("|", "\\|") for cell in row) for row in rows]
     return "\n".join([*lines, "", *(f"- {note}" for note in table.notes)]).rstrip() + "\n"
 
 
@@ -49,10 +51,10 @@ def as_csv(table: Comparison) -> str:
 
 def as_latex(table: Comparison) -> str:
     """A ``tabular`` with booktabs' rules, the notes as comments."""
-    rows = [" & ".join(_escaped(cell) for cell in _cells(entry)) + r" \\" for entry in table.entries]
-    head = " & ".join(_escaped(heading) for heading in _headings(table)) + r" \\"
+    head, *rows = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in _filled(table)]
     lines = [f"% {table.title}", *(f"% {note}" for note in table.notes)]
-    lines += [rf"\begin{{tabular}}{{ll{'r' * (len(HEADINGS) - 2)}}}", r"\toprule", head, r"\midrule", *rows]
+    columns = len(_filled(table)[0])
+    lines += [rf"\begin{{tabular}}{{ll{'r' * (columns - 2)}}}", r"\toprule", head, r"\midrule", *rows]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
@@ -70,8 +72,12 @@ FORMATS: dict[str, Callable[[Comparison], str]] = {
 }
 
 
-def _headings(table: Comparison) -> list[str]:
-    return [heading.format(metric=table.metric.replace("_", " ")) for heading in HEADINGS]
+def _filled(table: Comparison) -> list[list[str]]:
+    """Headings, then rows, without the columns that nothing stands in."""
+    headings = [heading.format(metric=table.metric.replace("_", " ")) for heading in HEADINGS]
+    rows = [_cells(entry) for entry in table.entries]
+    kept = [place for place in range(len(HEADINGS)) if place < _ALWAYS or any(row[place] for row in rows)]
+    return [[row[place] for place in kept] for row in (headings, *rows)]
 
 
 def _cells(entry: Entry) -> list[str]:
