@@ -34,9 +34,12 @@ def test_shares_and_medians_are_those_of_the_rows(bare, ruled):
     assert one["median_degrees_in_conflict"]["angle"] == 100  # of 91, 95, 100, 120, 140
     assert one["median_degrees_in_conflict"]["angle3"] == 50
     assert other["median_degrees_in_conflict"]["angle1"] == 14  # at steps 1, 2, 4, 5 and 6
+    assert other["median_degrees_in_conflict"]["gap"] == 38  # of 29.5, 32.5, 38, 49, 56
+    assert "lay 38.00° closer to ∇J" in finding.text
     assert "angle1" not in one["angles"]
+    assert "gap" not in one["median_degrees"]
     assert "5 of 8 logged steps (62.5 %)" in finding.text
-    assert "of the direction taken was 14.0° to ∇J (angle 1) and 80.0° to ∇Ω (angle 2)" in finding.text
+    assert "of the direction taken was 14.00° to ∇J (angle 1) and 80.00° to ∇Ω (angle 2)" in finding.text
     assert "was above that of dtnh(l2_sp(alpha=0.1)) in 6 of 8 logged steps for J" in finding.text
     assert "in 0 of 5 epochs for the validation loss" in finding.text
 
@@ -121,7 +124,7 @@ def test_mistakes_are_one_line_that_says_what_to_do(tmp_path, bare):
     with pytest.raises(DataError, match=r"2 classes in .*bare and 3 in .*other"):
         angles([bare, other])
     short = make_logged_run(tmp_path / "short", steps=step_rows(ANGLES[:1], LOSSES[:1]))
-    with pytest.raises(DataError, match=r"found the first alone in .*short: train with a smaller --log-angles"):
+    with pytest.raises(DataError, match=r"found one in .*short: train longer, or with fewer --log-angles"):
         angles([short])
     with pytest.raises(DataError, match="did you mean 'bare'"):
         angles([tmp_path / "bar"])

@@ -54,7 +54,7 @@ def loss_figure(read: Sequence[Trajectory]) -> Drawn:
     styles = dashes([each.run.colour for each in read])
     windows: set[int] = set()
     width = max(5.0, _PANEL * len(shown))
-    with panels(width, _HEIGHT + _LEGEND_LINE * len(read), 1, len(shown), sharey=True) as (figure, (places,)):
+    with panels(width, _HEIGHT + _LEGEND_LINE * len(read), 1, len(shown)) as (figure, (places,)):
         for axes, (part, axis, _) in zip(places, shown, strict=True):
             for each, style in zip(read, styles, strict=True):
                 steps, values = getattr(each, part).values()

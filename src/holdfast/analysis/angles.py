@@ -79,8 +79,7 @@ def trajectory(run: LoggedRun) -> Trajectory:
     late = [row for row in run.rows if row.get("epochs", 0) > 0]
     if not late:
         raise DataError(
-            f"expected several logged steps, found the first alone in {run.record.folder}: train with a smaller "
-            "--log-angles, or longer"
+            f"expected several logged steps, found one in {run.record.folder}: train longer, or with fewer --log-angles"
         )
     per_epoch = round(late[-1]["step"] / late[-1]["epochs"])
     both = [row for row in run.rows if math.isfinite(row.get("angle", math.nan))]  # neither gradient is 0
@@ -100,13 +99,16 @@ def _series(rows: Sequence[Mapping[str, float]], column: str, name: str) -> Seri
 
 
 def medians(each: Trajectory, in_conflict: bool) -> dict[str, float]:
-    """Median of each angle in degrees, over the steps in conflict or over all that have both gradients."""
-    against = {step for step, value in zip(*each.angles["conflict"].values(), strict=True) if value or not in_conflict}
-    found = {
-        name: [value for step, value in zip(*series.values(), strict=True) if step in against]
-        for name, series in each.angles.items()
-        if name != "conflict"
-    }
+    """Median of each angle in degrees, over the steps in conflict or over all that have both gradients.
+
+    ``gap`` is that of angle 3 minus angle 1: by how much a rule's direction lies closer to ∇J than the plain sum.
+    """
+    at = {name: dict(zip(*series.values(), strict=True)) for name, series in each.angles.items()}
+    against = [step for step, value in at.pop("conflict").items() if value or not in_conflict]
+    found = {name: [values[step] for step in against if step in values] for name, values in at.items()}
+    if "angle1" in at:
+        one, three = at["angle1"], at["angle3"]
+        found["gap"] = [three[step] - one[step] for step in against if step in one and step in three]
     return {name: float(np.median(values)) for name, values in found.items() if values}
 
 
@@ -152,14 +154,18 @@ def sentences(each: Trajectory) -> str:
 
 def _angles_told(each: Trajectory) -> str:
     against = bool(each.conflicts[0])
-    found = {name: f"{fixed(value, 1)}°" for name, value in medians(each, against).items()}
+    found = {name: f"{fixed(value, 2)}°" for name, value in medians(each, against).items()}
     where = "Where it did, the median angle" if against else "The median angle"
     rule, plain = (
         f"{found.get(f'angle{k}', '–')} to ∇J (angle {k}) and {found.get(f'angle{k + 1}', '–')} to ∇Ω (angle {k + 1})"
         for k in (1, 3)
     )
-    taken = f" of the direction taken was {rule}, that" if "angle1" in found else ""
-    return f"{where}{taken} of the plain sum was {plain}."
+    if "gap" not in found:
+        return f"{where} of the plain sum was {plain}."
+    return (
+        f"{where} of the direction taken was {rule}, that of the plain sum {plain}; the direction taken lay "
+        f"{found['gap']} closer to ∇J (median of angle 3 minus angle 1)."
+    )
 
 
 def compared(read: Sequence[Trajectory]) -> list[str]:
@@ -187,8 +193,7 @@ def _notes(read: Sequence[Trajectory]) -> list[str]:
             "With one projection for all parameters, angle 1 can never exceed angle 3 at the same weights, nor angle 4 "
             "exceed angle 2: by how much they differ is what was measured."
         )
-    tested = [each.run.name for each in read if each.test["loss"]]
-    if tested:
+    if tested := [each.run.name for each in read if each.test["loss"]]:
         notes.append(
             f"The test loss of {', '.join(tested)} is for looking: nothing was chosen by it, and nothing should be."
         )
