@@ -135,6 +135,7 @@ def test_a_demo_folder_has_its_titles_and_notes(tmp_path):
     assert headings(page) == ["summary", "c0-results", "c1-results", "settings"]
     for words in ("Rate chosen", "Ten times", "Digits.", "2 methods, 8 runs.", "torch 2.6.0"):
         assert words in page.text
+    assert page.text.index("Rate chosen") < page.text.index("Ten times")
 
 
 def test_a_mixture_has_everything(tmp_path):

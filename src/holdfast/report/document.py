@@ -55,11 +55,12 @@ def _makers(found: Found) -> Iterator[Make]:
         yield from (partial(grid_chapter, grid, one) for one in known)
         if not known:
             yield from _unasked(grid)
-    for place, results in found.results.items():
+    told = list(found.titles)  # in the order in which the demo tells them
+    for place in sorted(found.results, key=lambda each: told.index(each) if each in told else len(told)):
         title = found.titles.get(place, {})
         heading = str(title.get("title") or _name(place, found))
         notes = [str(note) for note in title.get("notes") or ()]
-        yield partial(results_chapter, results, heading, notes=notes)
+        yield partial(results_chapter, found.results[place], heading, notes=notes)
     yield from _of_runs(found)
 
 
