@@ -10,6 +10,7 @@ ANALYSES: dict[str, str] = {
     "source-drop": "What did fine-tuning forget: accuracy lost on the source task, with the original head?",
     "similarity": "Do units keep their roles: R² of each unit's activation after fine-tuning on that before?",
     "fisher": "Which layers does the source task depend on: the diagonal Fisher information of their weights?",
+    "gains": "Which methods of a comparison help, and on what: by data, by images per class, by source?",
     "freeze-sweep": "Does it help to freeze the first layers, with and without a pull to the starting point?",
     "alpha-beta-grid": "How strong should L²-SP pull: accuracy over α on the old layers and β on the new head?",
     "rmt-sweep": "How much do PtR's three parameters matter: accuracy over R, m and T?",

@@ -1,4 +1,4 @@
-"""``holdfast analyse`` of the sweeps that ``holdfast bench`` has run: freeze-sweep, alpha-beta-grid, rmt-sweep."""
+"""``holdfast analyse`` of what ``holdfast bench`` has run: gains, freeze-sweep, alpha-beta-grid, rmt-sweep."""
 
 from __future__ import annotations
 
@@ -65,6 +65,23 @@ def rmt_sweep(
     from holdfast.analysis.rmt_sweep import rmt_sweep as analysis
 
     finish(analysis(_sweep(results, recipe, scale, seeds, only)), out, as_json)
+
+
+@analyse.command()
+def gains(
+    results: _Results,
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="the recipe that the results were made from")],
+    scale: _Scale = "full",
+    seeds: _Seeds = None,
+    only: _Only = None,
+    out: Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which methods of a comparison help, and on what: gains by column, by images per class, by source."""
+    from holdfast.analysis.gains import gains as analysis
+    from holdfast.bench.catalogue import load
+
+    finish(analysis(_sweep(results, recipe, scale, seeds, only), load(recipe)[1]), out, as_json)
 
 
 def _sweep(results: Path, recipe: str, scale: str, seeds: int | None, only: str | None) -> Sweep:

@@ -1,0 +1,98 @@
+"""Gains of a stored comparison: what is said of them, and the figures over numbers and sources."""
+
+import pytest
+
+from holdfast.analysis.gains import gains
+from holdfast.analysis.sweep import read_sweep
+from holdfast.bench.catalogue import load
+from holdfast.bench.claims import Claims
+from holdfast.bench.grid import Scope
+from holdfast.bench.plan import make_plan
+from holdfast.bench.statistics import holm, paired_difference
+from holdfast.bench.work import Worker
+
+RECIPE = """
+title: Three ways
+data:
+  few: {data: reds, samples_per_class: 2}
+  more: {data: reds, samples_per_class: 8}
+models:
+  near: {model: "timm:test_resnet", source: near things}
+  far: {model: "timm:test_resnet", source: far things, settings: {bn: train}}
+methods:
+  plain: {method: plain}
+  l2: {method: l2}
+  ptr: {method: ptr, columns: [few/near, more/near]}
+seeds: 4
+"""
+NOISE = (0.0, 0.01, -0.01, 0.02)
+
+
+def figures(settings):
+    """l2 is always 5 points ahead, give or take a little; ptr is ahead and behind in turns."""
+    wobble = 0.002 * (settings.seed % 2)
+    better = {"plain": 0.0, "l2": 0.05 + wobble, "ptr": 0.03 * (-1) ** settings.seed}[settings.method]
+    accuracy = 0.7 + NOISE[settings.seed] + better + 0.1 * (settings.samples_per_class == 8)
+    return {"test.accuracy": accuracy, "test.nll": 1 - accuracy, "test.ece": 0.1, "seconds": 1.0}
+
+
+@pytest.fixture
+def found(tmp_path):
+    """The finding of the comparison with all its runs, or those of ``only``."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(RECIPE)
+    (tmp_path / "reds").mkdir()
+
+    def call(only=None):
+        recipe = load(file)[1]
+        plan = make_plan(recipe, Scope(tmp_path, only=only), tmp_path / "out", writes=True)
+        with Claims(plan.store.claims) as claims:
+            Worker(plan, claims, fit=figures).work()
+        return gains(read_sweep(tmp_path / "out", str(file)), recipe)
+
+    return call
+
+
+def test_gains_are_paired_and_corrected_over_the_whole_table(found):
+    cells = {(cell["row"], cell["column"]): cell for cell in found().data["cells"]}
+    assert len(cells) == 4 + 4 + 2
+    few = cells["l2", "few/near"]
+    expected = paired_difference(list(few["values"].values()), list(cells["plain", "few/near"]["values"].values()))
+    assert few["gain"]["mean"] == pytest.approx(expected.mean) == pytest.approx(5.1)
+    compared = [cell["gain"] for cell in cells.values() if cell["gain"] is not None]
+    assert len(compared) == 6
+    assert [gain["p_holm"] for gain in compared] == pytest.approx(holm([gain["p"] for gain in compared]))
+    assert few["nll"] == pytest.approx(1 - few["mean"] / 100)
+
+
+def test_what_is_beyond_chance_and_what_is_open_is_said_column_by_column(found):
+    text = found().text
+    assert "few/near (plain 70.5 ± 1.3, 4 runs): beyond chance after Holm's correction: l2 +5.1 points" in text
+    assert "not told apart: ptr." in text
+    assert text.count("beyond chance") == 4
+
+
+def test_figures_over_numbers_and_sources_come_where_columns_differ_in_them(found):
+    names = [figure.name for figure in found().figures]
+    columns = ("few-near", "few-far", "more-near", "more-far")
+    each = [f"{kind}-{column}" for kind in ("gains", "quality") for column in columns]
+    assert sorted(names) == sorted([*each, "images-few-near", "images-few-far", "sources-few", "sources-more"])
+
+
+def test_one_column_has_no_figure_across(found):
+    finding = found(only="few/near")
+    assert [figure.name for figure in finding.figures] == ["gains-few-near", "quality-few-near"]
+    assert "4 runs each" in finding.figures[0].caption
+    assert any("Not all runs are finished" in note for note in finding.notes)
+
+
+def test_on_the_command_line(found, tmp_path, capsys):
+    from holdfast.cli.main import command
+
+    found(only="few/near")
+    call = ["analyse", "gains", str(tmp_path / "out"), "--recipe", str(tmp_path / "mine.yaml")]
+    assert command([*call, "--out", str(tmp_path / "shown")]) == 0
+    assert "beyond chance" in capsys.readouterr().out
+    assert (tmp_path / "shown" / "gains-few-near.png").is_file()
+    assert command(["analyse", "gains", str(tmp_path / "out"), "--recipe", "study-mni"]) == 2
+    assert "did you mean 'study-mini'?" in capsys.readouterr().err
