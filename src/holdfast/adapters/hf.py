@@ -27,8 +27,8 @@ class HoldfastTrainer(Trainer):
     Args:
         methods: what to train with.
         head_lr: the head's learning rate; ``args.learning_rate`` where None.
-        rest: ``head``, ``source_head``, ``streams``, ``score`` and ``teacher_dtype`` go to ``Composition.prepare``, where
-            they are explained; all others to ``Trainer``.
+        rest: ``head``, ``source_head``, ``streams``, ``score`` and ``teacher_dtype`` go to ``Composition.prepare``,
+            where they are explained; all others to ``Trainer``.
     """
 
     def __init__(self, *args: Any, methods: Composition | str, head_lr: float | None = None, **rest: Any) -> None:
