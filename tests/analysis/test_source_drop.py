@@ -95,7 +95,8 @@ def test_runs_and_folders_that_cannot_be_used_are_refused_in_one_line(holdfast, 
         ((tuned, "--data", tmp_path / "nowhere"), "does not exist"),
         ((tuned, "--data", tmp_path / "other"), "the folder 'pink' is none of the source head's 3 classes"),
         ((tuned, "--data", trained[1], "--classes", tmp_path / "nowhere.txt"), "cannot read the classes in"),
-        ((tmp_path, "--data", trained[1]), "holds no run"),
+        ((tmp_path, "--data", trained[1]), "expected a finished run with a result.json, found none"),
+        ((trained[0].with_name("rnu"), "--data", trained[1]), "did you mean 'run'"),
     ):
         done = holdfast("analyse", "source-drop", *words, "--out", tmp_path / "out")
         assert done.code == 2

@@ -13,6 +13,7 @@ from holdfast.cli.progress import bar
 
 if TYPE_CHECKING:
     from holdfast.analysis.unit_similarity import Units
+    from holdfast.train.loaded import LoadedRun
 
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder that 'holdfast train' has written")]
 _Weights = Annotated[
@@ -44,11 +45,10 @@ def source_drop(
     run's weights that lie in its folder still), else by number, else in the order of their names if there are as many.
     """
     from holdfast.analysis.source_drop import source_drop as analysis
-    from holdfast.train.loaded import load_run
     from holdfast.train.origin import starting_point
     from holdfast.train.source_task import read_classes, source_folder, source_head, source_pictures
 
-    loaded = load_run(run)
+    loaded = _loaded(run)
     origin = starting_point(loaded, weights)
     source_head(origin)  # refuses a run without one before it asks for pictures
     names = None if classes is None else read_classes(classes)
@@ -77,10 +77,9 @@ def similarity(
     """How far units keep their roles: R² of each unit's activation after fine-tuning on that before, layer by layer."""
     from holdfast.analysis.similarity import similarity as analysis
     from holdfast.train.labelled import class_folders, part_of_run, pictures_in
-    from holdfast.train.loaded import load_run
     from holdfast.train.origin import starting_point
 
-    loaded = load_run(run)
+    loaded = _loaded(run)
     pictures = part_of_run(loaded.folder, part) if data is None else pictures_in(data, class_folders(data, part), part)
     origin = starting_point(loaded, weights)
     with bar("pictures") as progress:
@@ -106,3 +105,12 @@ def fisher(
     from holdfast.analysis.fisher import fisher as analysis
 
     finish(analysis(file), out, as_json)
+
+
+def _loaded(run: Path) -> LoadedRun:
+    """A finished run's network; where there is no such run, the nearest name is offered."""
+    from holdfast.analysis.finished import finished
+    from holdfast.train.loaded import load_run
+
+    finished(run)
+    return load_run(run)
