@@ -61,7 +61,7 @@ def draw(plot: Plot, found: Mapping[str, Sequence[Course]], runs: Mapping[str, i
     """
     styles = dict(zip(runs, dashes([method_colour(method) for method in runs]), strict=True))
     width, height = (8.6 if len(found) > 1 else 4.6), 3.0 + 0.2 * len(runs)
-    with panels(width, height, columns=len(found), sharey=plot.shared) as (figure, (row,)):
+    with panels(width, height, columns=len(found), sharex=True, sharey=plot.shared) as (figure, (row,)):
         for axes, (column, each) in zip(row, found.items(), strict=True):
             for one in each:
                 _line(axes, one, quantity(column).factor, styles[one.method])

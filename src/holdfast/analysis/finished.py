@@ -8,12 +8,11 @@ from pathlib import Path
 from holdfast.core.errors import DataError, UsageError
 from holdfast.core.registry import nearest
 from holdfast.report.records import RunRecord, read_run
-from holdfast.report.svg import plain
 from holdfast.train.run_folder import RunFolder
 from holdfast.train.settings import Settings, extra
 
 _MOST = 5
-_SHOWN = 40  # characters of a setting's values
+_SHOWN = 40  # characters of a setting's values; longer ones, such as paths, are left to the settings
 
 
 def finished(run: Path) -> RunRecord:
@@ -41,7 +40,7 @@ def finished_together(runs: Sequence[Path]) -> list[RunRecord]:
         DataError: see ``finished``; or the runs' classes differ.
     """
     if not runs:
-        raise UsageError("expected the folder of at least one finished run, found none")
+        raise UsageError("expected the folder of at least one run, found none")
     real = [run.resolve() for run in runs]
     if twice := [run for place, run in enumerate(runs) if real[place] in real[:place]]:
         raise UsageError(f"expected different runs, found {twice[0]} twice")
@@ -52,12 +51,11 @@ def finished_together(runs: Sequence[Path]) -> list[RunRecord]:
 
 
 def _same_classes(first: RunRecord, other: RunRecord) -> None:
-    for one, two in ((first, other), (other, first)):
-        if alone := sorted(set(one.classes) - set(two.classes)):
-            raise DataError(
-                f"expected runs with the same classes; {one.folder} knows {alone[0]!r}, {two.folder} does not "
-                f"({len(one.classes)} and {len(two.classes)} classes): compare runs on the same data"
-            )
+    if alone := sorted(set(first.classes) ^ set(other.classes)):
+        raise DataError(
+            f"expected runs with the same classes, found {len(first.classes)} classes in {first.folder} and "
+            f"{len(other.classes)} in {other.folder}, and {alone[0]!r} in one alone: compare runs on the same data"
+        )
 
 
 def _runs_in(folder: Path) -> list[str]:
@@ -72,7 +70,9 @@ def method_of(record: RunRecord) -> str:
 
 
 def differing(records: Sequence[RunRecord], besides: Collection[str] = ("method",)) -> list[str]:
-    """The settings in which runs differ, with their values; those left out that do not make two runs different ones.
+    """The settings in which runs differ, with their values where these are short.
+
+    Settings that do not make two runs different ones are left out.
 
     Args:
         records: the runs.
@@ -80,7 +80,8 @@ def differing(records: Sequence[RunRecord], besides: Collection[str] = ("method"
     """
     found = []
     for name, field in Settings.model_fields.items():
-        values = [str(record.settings.get(name, field.default)) for record in records]
-        if name not in besides and extra(field)["compared"] and len(set(values)) > 1:
-            found.append(f"{name} ({plain(', '.join(dict.fromkeys(values)), _SHOWN)})")
+        values = dict.fromkeys(str(record.settings.get(name, field.default)) for record in records)
+        if name not in besides and extra(field)["compared"] and len(values) > 1:
+            told = f" ({', '.join(values)})"
+            found.append(name + told * (len(told) <= _SHOWN))
     return found

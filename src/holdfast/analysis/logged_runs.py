@@ -6,16 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from holdfast.analysis.finished import finished, method_of
-from holdfast.core.errors import DataError, UsageError
-from holdfast.data.folder import load_split
+from holdfast.analysis.finished import differing, finished_together, method_of
+from holdfast.core.errors import DataError
 from holdfast.report.palette import Colour, method_colour
 from holdfast.report.records import RunRecord, numbers
 from holdfast.train.run_folder import RunFolder
-from holdfast.train.settings import Settings, extra
 
 Rows = Sequence[Mapping[str, float]]
-_SHOWN = 40  # characters of the values in a note; longer lists, such as paths, are left to the settings themselves
 
 
 @dataclass(frozen=True)
@@ -61,14 +58,8 @@ def logged_runs(folders: Sequence[Path], table: str, key: str, flag: str) -> lis
         UsageError: no run, or one twice.
         DataError: a run is not finished, has no such table or an empty one, or the runs have other classes.
     """
-    if not folders:
-        raise UsageError("expected the folder of at least one run, found none")
-    real = [folder.resolve() for folder in folders]
-    if twice := [folder for at, folder in enumerate(folders) if real[at] in real[:at]]:
-        raise UsageError(f"expected different runs, found {twice[0]} twice")
-    records = [finished(folder) for folder in folders]
+    records = finished_together(folders)
     tables = [_rows(record, table, key, flag) for record in records]
-    _same_classes(records)
     methods = [method_of(record) for record in records]
     names = [
         method if methods.count(method) == 1 else f"{method} ({record.folder.resolve().name})"
@@ -89,24 +80,9 @@ def _rows(record: RunRecord, table: str, key: str, flag: str) -> Rows:
     return rows
 
 
-def _same_classes(records: Sequence[RunRecord]) -> None:
-    splits = [load_split(RunFolder(record.folder).split) for record in records] if len(records) > 1 else []
-    for record, split in zip(records, splits, strict=False):
-        if split.classes != splits[0].classes:
-            raise DataError(
-                f"expected runs on the same data, found {len(splits[0].classes)} classes in {records[0].folder} and "
-                f"{len(split.classes)} in {record.folder} that are not the same: compare runs with the same classes"
-            )
-
-
 def differences_beside_the_method(runs: Sequence[LoggedRun]) -> list[str]:
     """A sentence about the settings that differ between runs, the method aside; nothing where they are the same."""
-    found = []
-    for name, field in Settings.model_fields.items():
-        values = [run.record.settings.get(name, field.default) for run in runs]
-        if name != "method" and extra(field)["compared"] and any(value != values[0] for value in values):
-            told = f" ({', '.join(map(str, values))})"
-            found.append(name + told * (len(told) <= _SHOWN))
+    found = differing([run.record for run in runs])
     return [f"The runs differ in more than the method: {'; '.join(found)}."] if found else []
 
 
