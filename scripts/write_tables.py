@@ -24,6 +24,9 @@ from holdfast.data.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parent.parent
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
+THEORY = ROOT / "results" / "theory"
+FINDINGS = ("rifle-oracle", "shrinkage", "toy-neuron")
+VERDICTS = {"holds": "holds", "reversed": "**reversed**", "open": "open"}
 
 
 def methods_table(card: str) -> str:
@@ -145,6 +148,40 @@ def cache_figures() -> str:
     )
 
 
+def finding_text(name: str) -> str:
+    """What a finding says, its notes, and its figures with their captions."""
+    content = json.loads((THEORY / f"{name}.json").read_text())
+    parts = [content["text"], "\n".join(f"- {note}" for note in content["notes"])]
+    parts += [f"![{f['label']}](../results/theory/{f['png']})\n\n{f['caption']}" for f in content["figures"]]
+    return "\n\n".join(parts)
+
+
+def theory() -> dict[str, str]:
+    """The findings of docs/theory.md by marker; one that is not made yet leaves its place as it is."""
+    found = {name: finding_text(name) for name in FINDINGS if (THEORY / f"{name}.json").is_file()}
+    if "rifle-oracle" in found:
+        found["rifle-oracle"] += f"\n\n{readings_table()}"
+    return found
+
+
+def readings_table() -> str:
+    """RIFLE's MLP experiment: one line per reading, with the order of error and of each distance."""
+    content = json.loads((THEORY / "rifle-oracle.json").read_text())
+    costs = list(content["data"]["ground_costs"])
+    heads = ["reading", "seeds", "error, L2", "L2 + RIFLE", "difference, 95 % interval", "p, Holm", "its order", *costs]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for each in content["data"]["readings"]:
+        test = each["measures"]["test error"]
+        mean, low, high = (test["difference"][name] for name in ("mean", "low", "high"))
+        cells = [f"`{each['reading']['name']}`", str(each["seeds"])]
+        cells += [f"{test[arm]:.3g} ± {test[f'{arm}_std']:.1g}" for arm in ("l2", "rifle")]
+        cells += [f"{mean:+.2g} ({low:+.2g} to {high:+.2g})", f"{test['holm_p']:.1g}"]
+        cells += [VERDICTS[each["measures"][name]["verdict"]] for name in ("test error", *costs)]
+        lines.append(f"| {' | '.join(cells)} |")
+    told = [f"- `{each['reading']['name']}`: {each['reading']['about']}." for each in content["data"]["readings"]]
+    return "\n".join([*lines, "", "The readings:", "", *told])
+
+
 def replaced(text: str, marker: str, content: str) -> str:
     """The text with the part between ``<!-- marker:begin -->`` and ``<!-- marker:end -->`` replaced."""
     pattern = re.compile(rf"(<!-- {marker}:begin -->\n).*?(<!-- {marker}:end -->)", re.DOTALL)
@@ -161,6 +198,7 @@ def main() -> None:
         "README.md": {"methods": methods_table("docs/methods/"), "real": real},
         "docs/overhead.md": {"overhead": overhead_table(), "torchjd": torchjd_table()},
         "docs/defaults.md": {"defaults": defaults},
+        "docs/theory.md": theory(),
         "docs/datasets.md": {
             "datasets": datasets_table(),
             "dataset-notes": dataset_notes(),
