@@ -13,6 +13,8 @@ import re
 import sys
 from pathlib import Path
 
+from study_tables import claims_table
+
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
 from holdfast.bench.grid import Scope
@@ -205,6 +207,7 @@ def main() -> None:
             "protocols": protocols_table(),
             "cache": cache_figures(),
         },
+        "docs/study.md": {"study": bench_table("study-mini"), "claims": claims_table()},
         "docs/recipes.md": {"flowers17-mini": bench_table("flowers17-mini"), "runner": runner_figures()},
     }
     stale = []

@@ -1,0 +1,57 @@
+"""Tables of the study's page: what the papers print of its methods."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from holdfast.bench.catalogue import load
+from holdfast.bench.recipe import Recipe
+
+PRINTED = {  # row of the study: recipe and row of the papers' tables, with what the gain is over
+    "l2_sp": [("li2018-table2", "l2_sp"), ("wan2019-table2", "l2_sp"), ("wan2019-table3", "l2_sp")],
+    "l2_sp_fisher": [("li2018-table2", "l2_sp_fisher")],
+    "ptr": [("zhong2020-table1", "ptr_smooth_l1")],
+    "fnp": [("zhong2020-table2", "fnp"), ("zhong2020-table3", "fnp"), ("zhong2020-table4", "fnp")],
+    "rifle": [("li2020-table1", "l2_rifle")],
+    "rifle+l2_sp": [("li2020-table1", "l2_sp_rifle")],
+    "know_dist": [("wan2019-table2", "know_dist"), ("wan2019-table3", "know_dist")],
+    "dtnh(l2_sp)": [("wan2019-table2", "dtnh_l2_sp"), ("wan2019-table3", "dtnh_l2_sp")],
+    "dtnh(know_dist)": [("wan2019-table2", "dtnh_know_dist"), ("wan2019-table3", "dtnh_know_dist")],
+    "pairwise_confusion": [("zhong2020-table2", "pc"), ("zhong2020-table3", "pc")],
+    "lwf": [("zhong2020-table2", "lwf"), ("zhong2020-table4", "lwf")],
+}
+
+
+def claims_table() -> str:
+    """For each row of the study the gains that the papers' tables hold: how many, mean, least, most."""
+    lines = [
+        "| method | table | gain over | columns | mean gain, points | least to most |",
+        "|---|---|---|---|---|---|",
+    ]
+    for label, places in PRINTED.items():
+        for name, row in places:
+            recipe = load(name)[1]
+            gains = list(printed_gains(recipe, row))
+            against = recipe.methods[recipe.against(row) or row]
+            lines.append(
+                f"| `{label}` | `{name}` | {against.label or recipe.against(row)} | {len(gains)} "
+                f"| {sum(gains) / len(gains):+.2f} | {min(gains):+.2f} to {max(gains):+.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def printed_gains(recipe: Recipe, row: str) -> Iterator[float]:
+    """Gains of a row as printed, or as the difference of printed accuracies."""
+    values: dict[str, dict[str, float]] = defaultdict(dict)
+    for figure in recipe.published:
+        if figure.metric == "accuracy" and figure.value is not None:
+            values[figure.column][figure.row] = figure.value
+    for figure in recipe.published:
+        if figure.row != row or figure.metric != "accuracy":
+            continue
+        base = figure.baseline if figure.baseline is not None else values[figure.column].get(recipe.against(row) or "")
+        if figure.value is not None and base is not None:
+            yield figure.value - base
+        elif figure.gain is not None:
+            yield figure.gain
