@@ -77,7 +77,7 @@ def test_without_validation_the_training_accuracy_is_told(run):
     folder = run("a", [""])
     finding = curves([folder])
     assert "The training accuracy: plain ends at 50.0 % (1 run) after epoch 1" in finding.text
-    assert "The runs have no validation part." in finding.notes
+    assert "No run was validated while it trained." in finding.notes
 
 
 def test_what_is_refused(run, tmp_path):

@@ -89,4 +89,4 @@ def _notes(records: Sequence[RunRecord], found: Mapping[str, Sequence[Course]]) 
             "of those that have."
         )
     if not found["val.accuracy"]:
-        yield "The runs have no validation part."
+        yield "No run was validated while it trained."
