@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -253,9 +252,7 @@ def test_hugging_face_family(name: str):
         check_before_dropout(model, located, images(64), rate=0.5)
 
 
-def test_page_lists_what_is_verified_and_its_code_runs():
+def test_page_lists_what_is_verified():
     page = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     names = [name for name, _ in (TIMM | SLOW).values()] + list(TORCHVISION)
     assert [name for name in names if f"`{name}`" not in page] == []
-    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    exec(compile(block, "docs/models.md", "exec"), {})
