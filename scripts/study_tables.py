@@ -1,9 +1,11 @@
-"""Tables of the study's page: what the papers print of its methods."""
+"""Parts of the study's page: its figures, and what the papers print of its methods."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.recipe import Recipe
@@ -39,6 +41,15 @@ def claims_table() -> str:
                 f"| {sum(gains) / len(gains):+.2f} | {min(gains):+.2f} to {max(gains):+.2f} |"
             )
     return "\n".join(lines)
+
+
+def figures(folder: Path) -> str:
+    """What the finding in a folder says, and its figures with their captions, as a page beside the folder has them."""
+    content = json.loads((folder / "gains.json").read_text(encoding="utf-8"))
+    parts = [content["text"]]
+    for each in content["figures"]:
+        parts += [f"![{each['label']}]({folder.name}/{each['png']})", each["caption"]]
+    return "\n\n".join(parts)
 
 
 def printed_gains(recipe: Recipe, row: str) -> Iterator[float]:

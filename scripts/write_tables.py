@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_tables import claims_table
+from study_tables import claims_table, figures
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
@@ -207,7 +207,11 @@ def main() -> None:
             "protocols": protocols_table(),
             "cache": cache_figures(),
         },
-        "docs/study.md": {"study": bench_table("study-mini"), "claims": claims_table()},
+        "docs/study.md": {
+            "study": bench_table("study-mini"),
+            "figures": figures(ROOT / "docs" / "study"),
+            "claims": claims_table(),
+        },
         "docs/recipes.md": {"flowers17-mini": bench_table("flowers17-mini"), "runner": runner_figures()},
     }
     stale = []

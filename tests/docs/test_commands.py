@@ -21,8 +21,9 @@ SMALL = [*map(str, TINY), "--epochs", "1", "--progress", "off"]
 
 
 def commands(page):
-    """The command lines of a page's blocks, and whether their block is to be run."""
-    lines = [(line, block.runs) for block in blocks(page, "bash") for line in block.code.splitlines()]
+    """The command lines of a page's blocks, continued ones in one, and whether their block is to be run."""
+    whole = [(block.code.replace("\\\n", " "), block.runs) for block in blocks(page, "bash")]
+    lines = [(line, runs) for code, runs in whole for line in code.splitlines()]
     return [(words, runs) for line, runs in lines if (words := shlex.split(line, comments=True))]
 
 
