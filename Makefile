@@ -28,7 +28,7 @@ setup: $(BIN)/.installed-dev ## make the virtual environment with everything for
 demo: $(BIN)/.installed ## fine-tune on the embedded digits, compare the methods, write a report (3 minutes)
 	$(BIN)/holdfast demo --out demo
 
-test: lint types unit ## lint, types and all tests (15 minutes)
+test: lint types unit ## lint, types and all tests (20 minutes on two cores)
 
 lint: $(BIN)/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .
