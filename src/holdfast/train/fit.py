@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from holdfast.core.errors import DataError, StartingPointError
+from holdfast.train.memory import give_back
 from holdfast.train.result import Result
 from holdfast.train.run_folder import RunFolder, write_text
 from holdfast.train.settings import Settings, read_yaml
@@ -53,8 +53,7 @@ def run(settings: Settings, console: Console | None = None, *, report: bool = Tr
         from holdfast.train.plan import make_plan
         from holdfast.train.training import execute
 
-        gc.collect()  # a trainer and its network refer to each other: many runs in one process would pile up
-
+        give_back()
         with console.status("reading the pictures"):
             plan = make_plan(settings)
         if leads():
