@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from holdfast.bench.catalogue import load
+from holdfast.bench.formats import FORMATS
+from holdfast.bench.grid import Scope
+from holdfast.bench.plan import stored_plan
 from holdfast.bench.recipe import Recipe
+from holdfast.bench.table import make_table
 
 PRINTED = {  # row of the study: recipe and row of the papers' tables, with what the gain is over
     "l2_sp": [("li2018-table2", "l2_sp"), ("wan2019-table2", "l2_sp"), ("wan2019-table3", "l2_sp")],
@@ -41,6 +46,18 @@ def claims_table() -> str:
                 f"| {sum(gains) / len(gains):+.2f} | {min(gains):+.2f} to {max(gains):+.2f} |"
             )
     return "\n".join(lines)
+
+
+def study_table(folder: Path) -> str:
+    """The table of a folder's results: cells with runs, then the names of those without."""
+    table = make_table(stored_plan(load(folder.name)[1], Scope(), folder))
+    begun = replace(table, entries=[entry for entry in table.entries if entry.values], notes=())
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for entry in table.entries:
+        if entry.asked and not entry.values:
+            waiting[entry.column].append(entry.label)
+    lines = [f"- {column}: {', '.join(labels)}" for column, labels in waiting.items()]
+    return "\n".join([FORMATS["md"](begun), *(["Not run yet:", "", *lines] if lines else [])])
 
 
 def figures(folder: Path) -> str:

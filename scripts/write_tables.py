@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_tables import claims_table, figures
+from study_tables import claims_table, figures, study_table
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
@@ -208,7 +208,7 @@ def main() -> None:
             "cache": cache_figures(),
         },
         "docs/study.md": {
-            "study": bench_table("study-mini"),
+            "study": study_table(ROOT / "results" / "study-mini"),
             "figures": figures(ROOT / "docs" / "study"),
             "claims": claims_table(),
         },
