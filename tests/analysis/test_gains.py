@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast.analysis.gain_figures import looks
 from holdfast.analysis.gains import gains
 from holdfast.analysis.sweep import read_sweep
 from holdfast.bench.catalogue import load
@@ -43,12 +44,12 @@ def found(tmp_path):
     file.write_text(RECIPE)
     (tmp_path / "reds").mkdir()
 
-    def call(only=None):
+    def call(only=None, at="out"):
         recipe = load(file)[1]
-        plan = make_plan(recipe, Scope(tmp_path, only=only), tmp_path / "out", writes=True)
+        plan = make_plan(recipe, Scope(tmp_path, only=only), tmp_path / at, writes=True)
         with Claims(plan.store.claims) as claims:
             Worker(plan, claims, fit=figures).work()
-        return gains(read_sweep(tmp_path / "out", str(file)), recipe)
+        return gains(read_sweep(tmp_path / at, str(file)), recipe)
 
     return call
 
@@ -77,6 +78,23 @@ def test_figures_over_numbers_and_sources_come_where_columns_differ_in_them(foun
     columns = ("few-near", "few-far", "more-near", "more-far")
     each = [f"{kind}-{column}" for kind in ("gains", "quality") for column in columns]
     assert sorted(names) == sorted([*each, "images-few-near", "images-few-far", "sources-few", "sources-more"])
+
+
+def test_a_figure_across_shows_the_rows_that_stand_in_several_of_its_columns(found):
+    labels = {figure.name: figure.label for figure in found().figures}
+    assert "ptr on few/near" in labels["images-few-near"]
+    assert "ptr on more/near" in labels["images-few-near"]
+    assert "l2 on few/far" in labels["sources-few"]
+    assert "ptr" not in labels["sources-few"]
+    sparse = found(only="(plain or ptr) and few* or plain and more*", at="sparse")
+    assert not [figure.name for figure in sparse.figures if figure.name.startswith(("images", "sources"))]
+
+
+def test_rows_of_one_colour_differ_in_their_line():
+    drawn = list(looks(["l2_sp", "know_dist", "l2_sp_fisher", "l2_sp+ptr"]))
+    assert drawn[0] != drawn[3]
+    assert drawn[0][0] == drawn[3][0]
+    assert len(set(drawn)) == 4
 
 
 def test_one_column_has_no_figure_across(found):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.analysis.drawing import Drawn, drawn
 from holdfast.analysis.sweep import Point
@@ -14,6 +16,7 @@ from holdfast.report.svg import chart, panels
 
 WIDTH = 6.4
 _BESIDE = (("nll", "NLL (nats)", 1.0), ("ece", "ECE (%)", 100.0))
+_STYLES = ("o-", "s--", "^:", "D-.")
 
 
 def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
@@ -109,33 +112,53 @@ def _lines(
     name: str, points: Sequence[Point], places: Mapping[str, float], ticks: Sequence[str], axis: str, measure: Measure
 ) -> Drawn:
     """A line per row through its gains, on their intervals; rows are set apart so that intervals can be read."""
-    rows = list(dict.fromkeys(p.entry.row for p in points if p.entry.gain is not None))
+    rows = in_several_columns(points)
     span = max(places.values()) - min(places.values())
     with chart(WIDTH, 3.6) as (figure, axes):
         axes.axhline(0, color=RULE.light, linewidth=1.2)
-        for number, row in enumerate(rows):
-            found = [p for p in points if p.entry.row == row and p.entry.gain is not None]
+        labels = [found[0].entry.label for found in rows]
+        for number, (found, (colour, style)) in enumerate(zip(rows, looks(labels), strict=True)):
             aside = 0.02 * span * (number - (len(rows) - 1) / 2)
             x = [places[p.entry.column] + aside for p in found]
-            colour = method_colour(found[0].entry.label).light
             gains = [p.entry.gain for p in found if p.entry.gain is not None]
             for at, gain in zip(x, gains, strict=True):
                 axes.plot([at, at], [gain.low, gain.high], color=colour, linewidth=1)
-            dashed = "--" if number >= 6 else "-"
-            axes.plot(x, [g.mean for g in gains], f"o{dashed}", color=colour, markersize=4, label=found[0].entry.label)
-        axes.set_xticks(list(places.values()), ticks)
+            axes.plot(x, [g.mean for g in gains], style, color=colour, markersize=4, label=found[0].entry.label)
+        axes.set_xticks(list(places.values()), [textwrap.fill(tick, 24) for tick in ticks])
         axes.set_xlabel(axis)
         axes.set_ylabel(f"gain in {measure.label} ({measure.gain_unit})")
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        shown = [p for found in rows for p in found]
         told = "; ".join(
-            f"{p.entry.label} on {p.entry.column} {p.entry.gain.mean:+.1f}" for p in points if p.entry.gain is not None
+            f"{p.entry.label} on {p.entry.column} {p.entry.gain.mean:+.1f}" for p in shown if p.entry.gain is not None
         )
         return drawn(
             figure,
             name,
             label=f"Gains in {measure.gain_unit} over {axis}: {told}.",
-            caption=f"Gains over the same column's baseline, paired by seed, on 95 % intervals. {_sentence(points)}",
+            caption=(
+                f"Gains over the same column's baseline, paired by seed, on 95 % intervals, of the rows measured in "
+                f"several of these columns. {_sentence(shown)}"
+            ),
         )
+
+
+def in_several_columns(points: Sequence[Point]) -> list[list[Point]]:
+    """Each row's points that have a gain, of the rows that have one in two columns at least."""
+    rows: dict[str, list[Point]] = defaultdict(list)
+    for point in points:
+        if point.entry.gain is not None:
+            rows[point.entry.row].append(point)
+    return [found for found in rows.values() if len(found) > 1]
+
+
+def looks(labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Colour and line of each method; those that share a colour differ in marker and dash."""
+    taken: Counter[str] = Counter()
+    for label in labels:
+        colour = method_colour(label).light
+        yield colour, _STYLES[taken[colour] % len(_STYLES)]
+        taken[colour] += 1
 
 
 def _sentence(points: Sequence[Point]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.analysis.drawing import Drawn
 from holdfast.analysis.finding import Finding
-from holdfast.analysis.gain_figures import by_number, by_source, forest, quality
+from holdfast.analysis.gain_figures import by_number, by_source, forest, in_several_columns, quality
 from holdfast.analysis.sweep import Point, Sweep
 from holdfast.bench.recipe import Recipe
 from holdfast.report.measures import fixed
@@ -95,11 +95,15 @@ def _across(sweep: Sweep, recipe: Recipe) -> Iterator[Drawn]:
             if m == model and recipe.data[d].data == recipe.data[data].data
         }
         numbers = {name: number for name, number in others.items() if number is not None}
-        if len(numbers) > 1 and column == next(iter(numbers)):
+        if _comparable(sweep, numbers) and column == next(iter(numbers)):
             yield by_number(f"{data}-{model}", _of(sweep, numbers), numbers, sweep.measure)
         sources = {name: recipe.models[m].source or m for name, (d, m) in places.items() if d == data}
-        if len(sources) > 1 and column == next(iter(sources)):
+        if _comparable(sweep, sources) and column == next(iter(sources)):
             yield by_source(data, _of(sweep, sources), sources, sweep.measure)
+
+
+def _comparable(sweep: Sweep, columns: Mapping[str, object]) -> bool:
+    return bool(in_several_columns(_of(sweep, columns)))
 
 
 def _of(sweep: Sweep, columns: Mapping[str, object]) -> list[Point]:
