@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from analysis.logged_folders import make_logged_run, step_rows
-from holdfast.analysis.angle_figures import smooth
-from holdfast.analysis.angles import angles, trajectory
-from holdfast.analysis.logged_runs import logged_runs
+from holdfast.analysis.course.angle_figures import smooth
+from holdfast.analysis.course.angles import angles, trajectory
+from holdfast.analysis.course.logged_runs import logged_runs
 from holdfast.core.errors import DataError, UsageError
 
 ANGLES, LOSSES = (60, 120, 100, 80, 140, 95, 91, 30), (4.0, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.25)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from holdfast.analysis.certainty import certainty, entropy_bits, of_true_class
+from holdfast.analysis.pair.certainty import certainty, entropy_bits, of_true_class
 
 # five pictures of three classes; every number is exact in binary
 P = np.array(

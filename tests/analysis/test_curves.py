@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from holdfast.analysis.courses import course
-from holdfast.analysis.curves import curves
+from holdfast.analysis.course.courses import course
+from holdfast.analysis.course.curves import curves
 from holdfast.analysis.finished import finished
 from holdfast.core.errors import DataError, UsageError
 

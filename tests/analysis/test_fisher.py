@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from holdfast.analysis.boxes import box_of
-from holdfast.analysis.fisher import fisher, in_order, spread_of
+from holdfast.analysis.trained.fisher import fisher, in_order, spread_of
 from holdfast.core.errors import DataError
 from holdfast.core.information import RECORD
 

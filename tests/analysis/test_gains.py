@@ -2,9 +2,9 @@
 
 import pytest
 
-from holdfast.analysis.gain_figures import looks
-from holdfast.analysis.gains import gains
-from holdfast.analysis.sweep import read_sweep
+from holdfast.analysis.sweeps.gain_figures import looks
+from holdfast.analysis.sweeps.gains import gains
+from holdfast.analysis.sweeps.sweep import read_sweep
 from holdfast.bench.catalogue import load
 from holdfast.bench.claims import Claims
 from holdfast.bench.grid import Scope

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from analysis.logged_folders import make_logged_run
-from holdfast.analysis.gradients import gradients
+from holdfast.analysis.course.gradients import gradients
 from holdfast.core.errors import DataError
 
 DEEP, TOP = "layer1.0.conv2 3x3", "layer4.0.conv2 3x3"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast.analysis.paired_runs import paired, shared
+from holdfast.analysis.pair.paired_runs import paired, shared
 from holdfast.core.errors import DataError, UsageError
 from holdfast.data.index import FolderIndex, Sample
 

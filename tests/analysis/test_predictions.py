@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from cli.conftest import TINY
-from holdfast.analysis.paired_runs import paired
-from holdfast.analysis.prediction_figures import farthest
-from holdfast.analysis.predictions import predictions
-from holdfast.analysis.rectification_gallery import bar_classes, training_pictures
+from holdfast.analysis.pair.figures import farthest
+from holdfast.analysis.pair.gallery import bar_classes, training_pictures
+from holdfast.analysis.pair.paired_runs import paired
+from holdfast.analysis.pair.predictions import predictions
 from holdfast.cli.main import command
 from holdfast.core.errors import UsageError
 from holdfast.data.index import FolderIndex, Sample

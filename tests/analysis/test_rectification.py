@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from holdfast.analysis.rectification import mcnemar, rectified
+from holdfast.analysis.pair.rectification import mcnemar, rectified
 
 #                    right        wrong        wrong        right        wrong        wrong
 A = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.7, 0.3]])

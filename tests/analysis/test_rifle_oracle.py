@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from holdfast.analysis.rifle_oracle_data import batches, draw_task, oracles, student, weights
-from holdfast.analysis.rifle_oracle_readings import READINGS, Reading, chosen
-from holdfast.analysis.rifle_oracle_run import Run, finetuned, run, source_model
+from holdfast.analysis.theory.rifle_oracle.data import batches, draw_task, oracles, student, weights
+from holdfast.analysis.theory.rifle_oracle.readings import READINGS, Reading, chosen
+from holdfast.analysis.theory.rifle_oracle.run import Run, finetuned, run, source_model
 from holdfast.core.errors import UsageError
 from holdfast.core.grammar import parse
 from holdfast.functional.noise import generator

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from holdfast.analysis import rifle_oracle_readings, rifle_oracle_runs
-from holdfast.analysis.rifle_oracle import PRINTED, rifle_oracle
-from holdfast.analysis.rifle_oracle_compared import TEST, as_data, compared
-from holdfast.analysis.rifle_oracle_readings import Reading
-from holdfast.analysis.rifle_oracle_run import Arm, Run, run
-from holdfast.analysis.rifle_oracle_runs import RUNS, run_all, stored
-from holdfast.analysis.transport import COSTS
+from holdfast.analysis.theory.rifle_oracle import readings
+from holdfast.analysis.theory.rifle_oracle import runs as kept
+from holdfast.analysis.theory.rifle_oracle.compared import TEST, as_data, compared
+from holdfast.analysis.theory.rifle_oracle.experiment import PRINTED, rifle_oracle
+from holdfast.analysis.theory.rifle_oracle.readings import Reading
+from holdfast.analysis.theory.rifle_oracle.run import Arm, Run, run
+from holdfast.analysis.theory.rifle_oracle.runs import RUNS, run_all, stored
+from holdfast.analysis.theory.rifle_oracle.transport import COSTS
 from holdfast.core.errors import DataError
 
 TINY = Reading(
@@ -69,7 +70,7 @@ def counted(monkeypatch):
         done.append((reading.name, seed))
         return run(reading, seed)
 
-    monkeypatch.setattr(rifle_oracle_runs, "run", counting)
+    monkeypatch.setattr(kept, "run", counting)
     return done
 
 
@@ -90,7 +91,7 @@ def test_an_interrupted_grid_keeps_what_was_done(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return run(reading, seed)
 
-    monkeypatch.setattr(rifle_oracle_runs, "run", interrupted)
+    monkeypatch.setattr(kept, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_all([TINY], 2, tmp_path, 1, quiet)
     assert list(stored(tmp_path, TINY)) == [0]
@@ -117,15 +118,15 @@ def test_a_file_that_is_no_record_is_refused(tmp_path, content):
 def test_several_processes_find_the_same(tmp_path):
     alone = run_all([TINY, OTHER], 2, tmp_path / "a", 1, quiet)
     together = run_all([TINY, OTHER], 2, tmp_path / "b", 2, quiet)
-    for name, runs in alone.items():
-        for seed, each in runs.items():
+    for name, seeds in alone.items():
+        for seed, each in seeds.items():
             assert together[name][seed].arms == each.arms
 
 
 # -- the finding and the command -------------------------------------------------------------------------
 @pytest.fixture
 def tiny_readings(monkeypatch):
-    monkeypatch.setattr(rifle_oracle_readings, "READINGS", (TINY, OTHER))
+    monkeypatch.setattr(readings, "READINGS", (TINY, OTHER))
 
 
 def test_the_finding_says_what_its_data_say(tmp_path, tiny_readings):

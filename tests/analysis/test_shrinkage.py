@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 import holdfast
-from holdfast.analysis.shrinkage import ALPHAS, FAR, NEAR, shrinkage, sides
-from holdfast.analysis.shrinkage_quadratic import draw_quadratic, found_minimum, keeping, minimum_near_start
-from holdfast.analysis.shrinkage_simulation import draw_problem, point, points, simulate
-from holdfast.analysis.shrinkage_theory import ESTIMATORS, Setting, largest_alpha, largest_offset, risk
+from holdfast.analysis.theory.shrinkage.closed_form import ESTIMATORS, Setting, largest_alpha, largest_offset, risk
+from holdfast.analysis.theory.shrinkage.comparison import ALPHAS, FAR, NEAR, shrinkage, sides
+from holdfast.analysis.theory.shrinkage.quadratic import draw_quadratic, found_minimum, keeping, minimum_near_start
+from holdfast.analysis.theory.shrinkage.simulation import draw_problem, point, points, simulate
 from holdfast.core.errors import UsageError
 from holdfast.functional.noise import generator
 from reference import shrinkage as literal

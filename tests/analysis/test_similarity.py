@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from holdfast.analysis.linear_fit import LinearFits
-from holdfast.analysis.similarity import similarity
-from holdfast.analysis.unit_similarity import named_layers, r2_of
+from holdfast.analysis.trained.linear_fit import LinearFits
+from holdfast.analysis.trained.similarity import similarity
+from holdfast.analysis.trained.unit_similarity import named_layers, r2_of
 from holdfast.core.layers import Layer
 from holdfast.train.labelled import Labelled
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from holdfast.analysis.source_drop import compared
+from holdfast.analysis.trained.source_drop import compared
 from holdfast.core.errors import UsageError
 from holdfast.data.augment import EvalTransform, eval_side, normalise
 from holdfast.data.cache import load_image

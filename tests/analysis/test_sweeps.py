@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from holdfast.analysis import alpha_beta_grid, freeze_sweep, rmt_sweep
-from holdfast.analysis.sweep import read_sweep
+from holdfast.analysis.sweeps import alpha_beta_grid, freeze_sweep, rmt_sweep
+from holdfast.analysis.sweeps.sweep import read_sweep
 from holdfast.bench.catalogue import load
 from holdfast.bench.claims import Claims
 from holdfast.bench.grid import Cell, Grid, Scope

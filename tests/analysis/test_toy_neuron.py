@@ -5,8 +5,7 @@ import json
 import pytest
 import torch
 
-from holdfast.analysis.toy_neuron import TARGETS, point, simulate, toy_neuron
-from holdfast.analysis.toy_neuron_theory import (
+from holdfast.analysis.theory.toy_neuron.closed_form import (
     HIGH,
     LOW,
     feature_variance,
@@ -15,6 +14,7 @@ from holdfast.analysis.toy_neuron_theory import (
     modulus_variance,
     printed_variance,
 )
+from holdfast.analysis.theory.toy_neuron.comparison import TARGETS, point, simulate, toy_neuron
 from holdfast.core.errors import UsageError
 from holdfast.functional.noise import generator
 from reference import toy_neuron as literal

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from holdfast.analysis.transport import COSTS, transport
+from holdfast.analysis.theory.rifle_oracle.transport import COSTS, transport
 from holdfast.core.errors import UsageError
 from reference import mlp_oracles as literal
 

@@ -18,7 +18,7 @@ def angles(runs: Runs, out: Out = None, as_json: AsJson = False) -> None:
 
     The runs must have been trained with --log-angles N; with --log-test-loss too, their test loss is drawn.
     """
-    from holdfast.analysis.angles import angles
+    from holdfast.analysis.course.angles import angles
 
     finish(angles(runs), out, as_json)
 
@@ -29,6 +29,6 @@ def gradients(runs: Runs, out: Out = None, as_json: AsJson = False) -> None:
 
     The runs must have been trained with --log-gradients.
     """
-    from holdfast.analysis.gradients import gradients
+    from holdfast.analysis.course.gradients import gradients
 
     finish(gradients(runs), out, as_json)

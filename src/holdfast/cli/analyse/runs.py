@@ -23,7 +23,7 @@ def predictions(
     as_json: AsJson = False,
 ) -> None:
     """Show what RUN_B changes in the predictions of RUN_A: certainty, entropy, mistakes mended and made."""
-    from holdfast.analysis.predictions import predictions as compared
+    from holdfast.analysis.pair.predictions import predictions as compared
 
     with bar("predictions") as progress:
         finding = compared(run_a, run_b, part=part, show=show, device=device, progress=progress)
@@ -37,6 +37,6 @@ def curves(
     as_json: AsJson = False,
 ) -> None:
     """Draw loss, accuracy and learning rate over the epochs, by method."""
-    from holdfast.analysis.curves import curves as drawn
+    from holdfast.analysis.course.curves import curves as drawn
 
     finish(drawn(runs), out, as_json)

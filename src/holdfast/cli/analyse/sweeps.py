@@ -10,7 +10,7 @@ import typer
 from holdfast.cli.analyse.app import AsJson, Out, analyse, finish
 
 if TYPE_CHECKING:
-    from holdfast.analysis.sweep import Sweep
+    from holdfast.analysis.sweeps.sweep import Sweep
 
 _Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that 'holdfast bench run' has written")]
 _Recipe = Annotated[str, typer.Option(metavar="NAME|FILE", help="the recipe that the results were made from")]
@@ -30,7 +30,7 @@ def freeze_sweep(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy against the number of frozen layers, one line for each method that trains the rest."""
-    from holdfast.analysis.freeze_sweep import freeze_sweep as analysis
+    from holdfast.analysis.sweeps.freeze_sweep import freeze_sweep as analysis
 
     finish(analysis(_sweep(results, recipe, scale, seeds, only)), out, as_json)
 
@@ -46,7 +46,7 @@ def alpha_beta_grid(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of L²-SP over its strengths: α on the pre-trained layers, β on the new head."""
-    from holdfast.analysis.alpha_beta_grid import alpha_beta_grid as analysis
+    from holdfast.analysis.sweeps.alpha_beta_grid import alpha_beta_grid as analysis
 
     finish(analysis(_sweep(results, recipe, scale, seeds, only)), out, as_json)
 
@@ -62,7 +62,7 @@ def rmt_sweep(
     as_json: AsJson = False,
 ) -> None:
     """Accuracy of PtR over its ratio R, its targets' mean m and its threshold T, one at a time."""
-    from holdfast.analysis.rmt_sweep import rmt_sweep as analysis
+    from holdfast.analysis.sweeps.rmt_sweep import rmt_sweep as analysis
 
     finish(analysis(_sweep(results, recipe, scale, seeds, only)), out, as_json)
 
@@ -78,14 +78,14 @@ def gains(
     as_json: AsJson = False,
 ) -> None:
     """Which methods of a comparison help, and on what: gains by column, by images per class, by source."""
-    from holdfast.analysis.gains import gains as analysis
+    from holdfast.analysis.sweeps.gains import gains as analysis
     from holdfast.bench.catalogue import load
 
     finish(analysis(_sweep(results, recipe, scale, seeds, only), load(recipe)[1]), out, as_json)
 
 
 def _sweep(results: Path, recipe: str, scale: str, seeds: int | None, only: str | None) -> Sweep:
-    from holdfast.analysis.sweep import read_sweep
+    from holdfast.analysis.sweeps.sweep import read_sweep
     from holdfast.core.errors import UsageError
 
     if scale not in ("full", "mini"):

@@ -26,7 +26,7 @@ def rifle_oracle(
     """
     import torch
 
-    from holdfast.analysis.rifle_oracle import rifle_oracle as analysis
+    from holdfast.analysis.theory.rifle_oracle.experiment import rifle_oracle as analysis
     from holdfast.cli.progress import bar
 
     torch.set_num_threads(1)  # these networks are too small to share
@@ -47,7 +47,7 @@ def shrinkage(
     as_json: AsJson = False,
 ) -> None:
     """Bias and variance of least squares, L2 and L2-SP in linear regression: closed form against simulation."""
-    from holdfast.analysis.shrinkage import shrinkage as analysis
+    from holdfast.analysis.theory.shrinkage.comparison import shrinkage as analysis
 
     finish(analysis(seeds, draws), out, as_json)
 
@@ -60,6 +60,6 @@ def toy_neuron(
     as_json: AsJson = False,
 ) -> None:
     """Variance of PtR's gradient in one neuron: closed form, as printed and corrected, against simulation."""
-    from holdfast.analysis.toy_neuron import toy_neuron as analysis
+    from holdfast.analysis.theory.toy_neuron.comparison import toy_neuron as analysis
 
     finish(analysis(seeds, draws), out, as_json)

@@ -12,7 +12,7 @@ from holdfast.cli.evaluate import Device
 from holdfast.cli.progress import bar
 
 if TYPE_CHECKING:
-    from holdfast.analysis.unit_similarity import Units
+    from holdfast.analysis.trained.unit_similarity import Units
     from holdfast.train.loaded import LoadedRun
 
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="run folder that 'holdfast train' has written")]
@@ -44,7 +44,7 @@ def source_drop(
     Class folders are matched with the original head by name where the names of its classes are known (--classes, or a
     run's weights that lie in its folder still), else by number, else in the order of their names if there are as many.
     """
-    from holdfast.analysis.source_drop import source_drop as analysis
+    from holdfast.analysis.trained.source_drop import source_drop as analysis
     from holdfast.train.origin import starting_point
     from holdfast.train.source_task import read_classes, source_folder, source_head, source_pictures
 
@@ -75,7 +75,7 @@ def similarity(
     as_json: AsJson = False,
 ) -> None:
     """How far units keep their roles: R² of each unit's activation after fine-tuning on that before, layer by layer."""
-    from holdfast.analysis.similarity import similarity as analysis
+    from holdfast.analysis.trained.similarity import similarity as analysis
     from holdfast.train.labelled import class_folders, part_of_run, pictures_in
     from holdfast.train.origin import starting_point
 
@@ -102,7 +102,7 @@ def fisher(
     as_json: AsJson = False,
 ) -> None:
     """The diagonal Fisher information layer by layer: which weights the source task depends on."""
-    from holdfast.analysis.fisher import fisher as analysis
+    from holdfast.analysis.trained.fisher import fisher as analysis
 
     finish(analysis(file), out, as_json)
 

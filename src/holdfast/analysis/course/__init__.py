@@ -1,0 +1,1 @@
+"""What training wrote down, over iterations and epochs."""

@@ -1,0 +1,1 @@
+"""Two runs asked about the same pictures."""

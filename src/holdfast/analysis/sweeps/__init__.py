@@ -1,0 +1,1 @@
+"""A comparison's stored results read over what was varied in it."""

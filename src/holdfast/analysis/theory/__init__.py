@@ -1,0 +1,1 @@
+"""What can be calculated or simulated without pictures."""

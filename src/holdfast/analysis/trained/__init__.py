@@ -1,0 +1,1 @@
+"""What a trained network kept of its starting point."""
