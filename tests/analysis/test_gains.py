@@ -49,7 +49,7 @@ def found(tmp_path):
         plan = make_plan(recipe, Scope(tmp_path, only=only), tmp_path / at, writes=True)
         with Claims(plan.store.claims) as claims:
             Worker(plan, claims, fit=figures).work()
-        return gains(read_sweep(tmp_path / at, str(file)), recipe)
+        return gains(read_sweep(tmp_path / at, str(file)))
 
     return call
 

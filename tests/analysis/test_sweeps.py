@@ -1,6 +1,7 @@
 """Sweeps: their recipes, and what is shown of stored results."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -212,6 +213,36 @@ def test_rows_on_no_line_are_named(stored, tmp_path):
     assert any("left out: other, far" in note for note in found.notes)
 
 
+# -- which comparison ------------------------------------------------------------------------------------
+def test_a_folder_says_what_it_holds(stored):
+    out = stored("freeze-sweep", by_depth, seeds=2, only="plain*")
+    sweep = read_sweep(out)
+    assert sweep.recipe == load("freeze-sweep")[1]
+    assert sweep.inputs["seeds_per_cell"] == [2, 2]
+    assert not any("Not all runs are finished" in note for note in sweep.notes())  # no more was asked for
+    assert {point.entry.row for point in read_sweep(out, only="plain_4").points} == {"plain_4"}
+
+
+def test_a_folder_that_holds_two_comparisons_or_says_nothing_is_asked_about(stored, tmp_path):
+    out = stored("freeze-sweep", by_depth, seeds=1, only="plain*")
+    (one,) = (out / "asked").iterdir()
+    content = json.loads(one.read_text())
+    content["recipe"]["title"] = "Another"
+    (out / "asked" / "other.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"found 'Another', 'Freezing .*': give the recipe with --recipe"):
+        read_sweep(out)
+    shutil.rmtree(out / "asked")
+    with pytest.raises(UsageError, match="found no record: give the recipe with --recipe"):
+        read_sweep(out)
+
+
+def test_a_folder_made_small_is_read_so(stored):
+    out = stored("freeze-sweep", by_depth, mini=True, only="plain*")
+    assert read_sweep(out).inputs["scale"] == "mini"
+    with pytest.raises(UsageError, match="found no record"):
+        read_sweep(out, mini=False)
+
+
 # -- mistakes --------------------------------------------------------------------------------------------
 def test_results_of_another_kind_are_refused(stored, tmp_path):
     sweep = read_sweep(stored("rmt-sweep", by_ptr), "rmt-sweep")
@@ -236,7 +267,7 @@ def test_two_columns_are_too_many_for_a_line(stored, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("freeze-sweep", "nowhere"), "nowhere does not exist; expected what 'holdfast bench run freeze-sweep"),
+        (("freeze-sweep", "nowhere"), "nowhere does not exist; expected what 'holdfast bench run RECIPE"),
         (("rmt-sweep", "."), "has no runs in it"),
         (("rmt-sweep", ".", "--scale", "tiny"), "expected --scale full or mini, got 'tiny'"),
         (("alpha-beta-grid", ".", "--recipe", "alpha-beta-gird"), "did you mean 'alpha-beta-grid'"),

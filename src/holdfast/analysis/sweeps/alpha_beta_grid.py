@@ -32,7 +32,7 @@ def alpha_beta_grid(sweep: Sweep) -> Finding:
     """
     grid, aside = sweep.placed(place)
     if not grid:
-        raise UsageError(f"no row of {sweep.recipe} has one l2_sp: expected rows as l2_sp(alpha=0.1, beta={{beta}})")
+        raise UsageError(f"no row of {sweep.name} has one l2_sp: expected rows as l2_sp(alpha=0.1, beta={{beta}})")
     head = penalised_head(grid)
     return Finding(
         analysis="alpha-beta-grid",

@@ -28,7 +28,7 @@ def freeze_sweep(sweep: Sweep) -> Finding:
     placed, aside = sweep.placed(place)
     if not placed:
         raise UsageError(
-            f"no row of {sweep.recipe} is a number of frozen layers; expected rows as freeze(layers=4)+l2_sp"
+            f"no row of {sweep.name} is a number of frozen layers; expected rows as freeze(layers=4)+l2_sp"
         )
     lines = {
         name: sorted(((k, p) for (other, k), p in placed.items() if other == name), key=lambda found: found[0])

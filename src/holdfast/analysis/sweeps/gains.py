@@ -8,14 +8,13 @@ from holdfast.analysis.drawing import Drawn
 from holdfast.analysis.finding import Finding
 from holdfast.analysis.sweeps.gain_figures import by_number, by_source, forest, in_several_columns, quality
 from holdfast.analysis.sweeps.sweep import Point, Sweep
-from holdfast.bench.recipe import Recipe
 from holdfast.report.measures import fixed
 
 LEVEL = 0.05
 """Of the corrected probabilities."""
 
 
-def gains(sweep: Sweep, recipe: Recipe) -> Finding:
+def gains(sweep: Sweep) -> Finding:
     """Compare every row with the one that it is measured against, paired by seed.
 
     A gain is the mean over seeds of the difference in the metric, in points, with Student's 95 % interval for that one
@@ -23,12 +22,11 @@ def gains(sweep: Sweep, recipe: Recipe) -> Finding:
 
     Args:
         sweep: the points of the comparison.
-        recipe: that they were made from.
     """
     by_column = {column: [p for p in sweep.points if p.entry.column == column] for column in sweep.columns}
     figures = [forest(column, points, sweep.measure) for column, points in by_column.items() if _gained(points)]
     figures += [quality(column, points, sweep.measure) for column, points in by_column.items()]
-    figures += list(_across(sweep, recipe))
+    figures += list(_across(sweep))
     return Finding(
         analysis="gains",
         title=f"Gains: {sweep.table.title}",
@@ -85,8 +83,9 @@ def _beside(point: Point) -> Mapping[str, float]:
     return {name: mean for name, (mean, _) in point.entry.beside.items()}
 
 
-def _across(sweep: Sweep, recipe: Recipe) -> Iterator[Drawn]:
+def _across(sweep: Sweep) -> Iterator[Drawn]:
     """Figures over columns that differ in one thing alone: the images per class, or the network they start from."""
+    recipe = sweep.recipe
     places = {column: recipe.columns[column] for column in sweep.columns}
     for column, (data, model) in places.items():
         others = {

@@ -45,7 +45,7 @@ def rmt_sweep(sweep: Sweep) -> Finding:
     column = sweep.one_column()
     placed, aside = sweep.placed(place)
     if not placed:
-        raise UsageError(f"no row of {sweep.recipe} has one ptr: expected rows as ptr(R=3, m=1, T=1)")
+        raise UsageError(f"no row of {sweep.name} has one ptr: expected rows as ptr(R=3, m=1, T=1)")
     middle = centre(placed)
     lines = {name: line_through(placed, middle, name) for name in Place._fields}
     plain = next((point for point in sweep.points if not point.methods), None)

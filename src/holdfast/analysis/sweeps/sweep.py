@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from holdfast.bench.asked import asked
 from holdfast.bench.catalogue import load
 from holdfast.bench.grid import Scope
 from holdfast.bench.plan import stored_plan
+from holdfast.bench.recipe import Recipe
 from holdfast.bench.table import Comparison, Entry, make_table
 from holdfast.core.compose import compose
 from holdfast.core.errors import DataError, UsageError
@@ -59,13 +61,15 @@ class Sweep:
     """The points of a comparison.
 
     Attributes:
-        recipe: its name.
+        name: of the recipe, or its title where the folder recorded it.
+        recipe: what was compared.
         table: of all cells.
         points: cells with a result, column by column.
         inputs: for a finding.
     """
 
-    recipe: str
+    name: str
+    recipe: Recipe
     table: Comparison
     points: Sequence[Point]
     inputs: Mapping[str, Any]
@@ -119,42 +123,62 @@ class Sweep:
 
 
 def read_sweep(
-    folder: Path, recipe: str, *, mini: bool = False, seeds: int | None = None, only: str | None = None
+    folder: Path,
+    recipe: str | None = None,
+    *,
+    mini: bool | None = None,
+    seeds: int | None = None,
+    only: str | None = None,
 ) -> Sweep:
     """Read what ``holdfast bench run`` has left.
 
     Args:
         folder: of the results.
-        recipe: name or file.
-        mini: whether they were made with ``--scale mini``.
-        seeds: runs of each cell, where not the recipe's number.
-        only: which cells, see ``holdfast.bench.selection``.
+        recipe: name or file; None: what the folder says was asked of it.
+        mini: whether they were made with ``--scale mini``; None: as the folder says, False where a recipe is given.
+        seeds: runs of each cell, where not the number that was asked for, or the recipe's.
+        only: which cells, see ``holdfast.bench.selection``; None: all that were asked for, or all of the recipe.
 
     Raises:
         DataError: no such folder, or no finished run of the recipe in it.
-        UsageError: no such recipe.
+        UsageError: no such recipe; or none is given and the folder does not name a single one.
     """
-    name, found = load(recipe)
+    given = None if recipe is None else (*load(recipe), Scope(mini=bool(mini)))
     if not (folder / "runs").is_dir():
         what = "has no runs in it" if folder.is_dir() else "does not exist"
-        raise DataError(f"{folder} {what}; expected what 'holdfast bench run {recipe} --out {folder}' writes")
-    table = make_table(stored_plan(found, Scope(Path().absolute(), only, mini, seeds), folder))
+        raise DataError(f"{folder} {what}; expected what 'holdfast bench run {recipe or 'RECIPE'}' writes there")
+    name, found, scope = given or _recorded(folder, mini)
+    scope = replace(scope, root=Path().absolute(), seeds=seeds or scope.seeds, only=only or scope.only)
+    table = make_table(stored_plan(found, scope, folder))
     points = [_point(entry) for entry in table.entries if entry.values]
     if not points:
+        scale = "made small" if scope.mini else "at full scale"
         raise DataError(
-            f"{folder} holds no final run of {name}{' made small' if mini else ' at full scale'}; give the recipe they "
-            f"were made from with --recipe, and --scale mini {'only ' if mini else ''}where they were made so"
+            f"{folder} holds no final run of {name} {scale}; give the recipe they were made from with --recipe, and "
+            f"--scale mini {'only ' if scope.mini else ''}where they were made so"
         )
     runs = [len(point.entry.values) for point in points]
     inputs = {
         "results": str(folder),
         "recipe": name,
         "title": table.title,
-        "scale": "mini" if mini else "full",
+        "scale": "mini" if scope.mini else "full",
         "runs": sum(runs),
         "seeds_per_cell": [min(runs), max(runs)],
     }
-    return Sweep(name, table, points, inputs)
+    return Sweep(name, found, table, points, inputs)
+
+
+def _recorded(folder: Path, mini: bool | None) -> tuple[str, Recipe, Scope]:
+    """The one comparison that was asked of a folder, of this scale where one is given."""
+    found = [each for each in asked(folder) if mini is None or each.scope.mini == mini]
+    if len(found) != 1:
+        several = ", ".join(f"{each.recipe.title!r}{' made small' if each.scope.mini else ''}" for each in found)
+        raise UsageError(
+            f"{folder} does not say what one comparison it holds; found {several or 'no record'}: "
+            "give the recipe with --recipe, and --scale mini where the runs were made small"
+        )
+    return found[0].recipe.title, found[0].recipe, found[0].scope
 
 
 def _point(entry: Entry) -> Point:

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from holdfast.analysis.sweeps.sweep import Sweep
 
 _Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="folder that 'holdfast bench run' has written")]
-_Recipe = Annotated[str, typer.Option(metavar="NAME|FILE", help="the recipe that the results were made from")]
-_Scale = Annotated[str, typer.Option(metavar="full|mini", help="the scale that they were made at")]
+_Recipe = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="the recipe that the results were made from; default: as the folder says"),
+]
+_Scale = Annotated[
+    str | None, typer.Option(metavar="full|mini", help="the scale that they were made at; default: as the folder says")
+]
 _Seeds = Annotated[int | None, typer.Option(min=1, help="runs of each cell, in place of the recipe's number")]
 _Only = Annotated[str | None, typer.Option(metavar="EXPR", help="which cells: 'flowers17 and not l2_sp*'")]
 
@@ -22,8 +27,8 @@ _Only = Annotated[str | None, typer.Option(metavar="EXPR", help="which cells: 'f
 @analyse.command("freeze-sweep")
 def freeze_sweep(
     results: _Results,
-    recipe: _Recipe = "freeze-sweep",
-    scale: _Scale = "full",
+    recipe: _Recipe = None,
+    scale: _Scale = None,
     seeds: _Seeds = None,
     only: _Only = None,
     out: Out = None,
@@ -38,8 +43,8 @@ def freeze_sweep(
 @analyse.command("alpha-beta-grid")
 def alpha_beta_grid(
     results: _Results,
-    recipe: _Recipe = "alpha-beta-grid",
-    scale: _Scale = "full",
+    recipe: _Recipe = None,
+    scale: _Scale = None,
     seeds: _Seeds = None,
     only: _Only = None,
     out: Out = None,
@@ -54,8 +59,8 @@ def alpha_beta_grid(
 @analyse.command("rmt-sweep")
 def rmt_sweep(
     results: _Results,
-    recipe: _Recipe = "rmt-sweep",
-    scale: _Scale = "full",
+    recipe: _Recipe = None,
+    scale: _Scale = None,
     seeds: _Seeds = None,
     only: _Only = None,
     out: Out = None,
@@ -70,8 +75,8 @@ def rmt_sweep(
 @analyse.command()
 def gains(
     results: _Results,
-    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="the recipe that the results were made from")],
-    scale: _Scale = "full",
+    recipe: _Recipe = None,
+    scale: _Scale = None,
     seeds: _Seeds = None,
     only: _Only = None,
     out: Out = None,
@@ -79,15 +84,14 @@ def gains(
 ) -> None:
     """Which methods of a comparison help, and on what: gains by column, by images per class, by source."""
     from holdfast.analysis.sweeps.gains import gains as analysis
-    from holdfast.bench.catalogue import load
 
-    finish(analysis(_sweep(results, recipe, scale, seeds, only), load(recipe)[1]), out, as_json)
+    finish(analysis(_sweep(results, recipe, scale, seeds, only)), out, as_json)
 
 
-def _sweep(results: Path, recipe: str, scale: str, seeds: int | None, only: str | None) -> Sweep:
+def _sweep(results: Path, recipe: str | None, scale: str | None, seeds: int | None, only: str | None) -> Sweep:
     from holdfast.analysis.sweeps.sweep import read_sweep
     from holdfast.core.errors import UsageError
 
-    if scale not in ("full", "mini"):
+    if scale not in (None, "full", "mini"):
         raise UsageError(f"expected --scale full or mini, got {scale!r}")
-    return read_sweep(results, recipe, mini=scale == "mini", seeds=seeds, only=only)
+    return read_sweep(results, recipe, mini=None if scale is None else scale == "mini", seeds=seeds, only=only)
