@@ -29,16 +29,16 @@ class KnowDist(ComparesLayers):
     ``reduction='sum'`` sums over the batch and is not additive over micro-batches.
 
     Source: Wan et al. 2019, eq. 3, credited there to Yim et al. 2017, whose formula is ``fsp``. Presets: the objectives
-    of tllib and Renofeation. Our deviation: none; switches are ours.
+    of tllib and Renofeation. Our deviation: none; the default strength, not printed there, and switches are ours.
     """
 
     stem: ClassVar[str] = "know_dist"
     presets: ClassVar[dict[str, dict[str, object]]] = {
-        "tllib": {"reduction": "sum", "half": True},
-        "renofeation": {"reduction": "mean"},
+        "tllib": {"lam": 0.01, "reduction": "sum", "half": True},
+        "renofeation": {"lam": 0.01, "reduction": "mean"},
     }
 
-    lam: float = hyper(0.01, low=0, doc="strength; search 0.0001, 0.001, 0.01, 0.1")
+    lam: float = hyper(1e-4, low=0, doc="strength; search 0.00001, 0.0001, 0.001; up to 0.1 where batch-norm trains")
     layers: str = hyper(STAGES, doc="'stages', or paths of modules joined by commas: 'layer3,layer4'")
     reduction: Literal["batch", "sum", "mean"] = hyper(
         "batch", doc="mean over the batch, sum over all, or mean over all entries of a map"
