@@ -95,6 +95,7 @@ def test_a_rehearsal_lists_the_runs_and_does_none(holdfast, recipe, tmp_path):
         (("run", "flowers17-mini", "--seeds", "0"), "Invalid value for '--seeds'"),
         (("table", "flowers17-mini", "--format", "xls"), "expected --format md, csv, latex, json, got 'xls'"),
         (("tabel", "x"), "No such command 'tabel'"),
+        (("repeat", "nowhere"), "nowhere does not exist; expected what 'holdfast bench run RECIPE' writes there"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(holdfast, words, said):
@@ -172,3 +173,27 @@ def test_an_interruption_leaves_what_is_done_and_ends_the_workers(recipe, tmp_pa
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
     assert list(claims.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_runs_are_repeated_to_the_last_digit(holdfast, recipe, tmp_path):
+    out = tmp_path / "out"
+    assert (
+        holdfast("bench", "run", recipe, "--data-root", tmp_path, "--out", out, "--seeds", 1, "--workers", 1).code == 0
+    )
+    words = ("bench", "repeat", out, "--data-root", tmp_path, "--only", "l2")
+    done = holdfast(*words)
+    assert done.code == 0, done.err
+    line, last = done.out.splitlines()
+    assert line.startswith("photos, l2, seed 0: accuracy ")
+    assert line.endswith(", the same in all figures")
+    assert last == "1 of 1 runs give the same figures to the last digit"
+    file = next(f for f in (out / "runs").iterdir() if json.loads(f.read_text())["row"] == "l2")
+    content = json.loads(file.read_text())
+    content["figures"] |= {"test.accuracy": 2.0, "versions.torch": "1.0"}
+    file.write_text(json.dumps(content))
+    done = holdfast(*words)
+    assert done.code == 1
+    assert "written down 2.000000; different: test.accuracy" in done.out
+    assert "0 of 1 runs give the same figures" in done.out
+    assert "in place of 1.0" in done.out.splitlines()[-1]

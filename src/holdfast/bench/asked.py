@@ -57,6 +57,26 @@ def asked(out: Path) -> list[Asked]:
     return sorted(found, key=lambda each: (each.recipe.title, each.scope.mini))
 
 
+def asked_one(out: Path, mini: bool | None = None) -> Asked:
+    """The one comparison that was asked of a folder.
+
+    Args:
+        out: the folder.
+        mini: of this scale alone; None: of either.
+
+    Raises:
+        UsageError: it says nothing, or names several.
+    """
+    found = [each for each in asked(out) if mini is None or each.scope.mini == mini]
+    if len(found) != 1:
+        several = ", ".join(f"{each.recipe.title!r}{' made small' if each.scope.mini else ''}" for each in found)
+        raise UsageError(
+            f"{out} does not say what one comparison it holds; found {several or 'no record'}: "
+            "give the recipe with --recipe, and --scale mini where the runs were made small"
+        )
+    return found[0]
+
+
 def _asked(file: Path) -> Asked:
     content = _read(file)
     try:

@@ -17,11 +17,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from holdfast.core.errors import UsageError
+from holdfast.core.errors import DataError, UsageError
 from holdfast.train.run_folder import write_json
 
 FORMAT = 1
 """Of the JSON files; another number is another program's."""
+
+
+def check_results(folder: Path) -> None:
+    """See that a folder is one of results.
+
+    Raises:
+        DataError: there is none, or no run has ended in it.
+    """
+    if not (folder / "runs").is_dir():
+        what = "has no runs in it" if folder.is_dir() else "does not exist"
+        raise DataError(f"{folder} {what}; expected what 'holdfast bench run RECIPE' writes there")
 
 
 class Store:

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from holdfast.bench.asked import asked
+from holdfast.bench.asked import asked_one
 from holdfast.bench.catalogue import load
 from holdfast.bench.grid import Scope
 from holdfast.bench.plan import stored_plan
 from holdfast.bench.recipe import Recipe
+from holdfast.bench.store import check_results
 from holdfast.bench.table import Comparison, Entry, make_table
 from holdfast.core.compose import compose
 from holdfast.core.errors import DataError, UsageError
@@ -143,11 +144,13 @@ def read_sweep(
         DataError: no such folder, or no finished run of the recipe in it.
         UsageError: no such recipe; or none is given and the folder does not name a single one.
     """
-    given = None if recipe is None else (*load(recipe), Scope(mini=bool(mini)))
-    if not (folder / "runs").is_dir():
-        what = "has no runs in it" if folder.is_dir() else "does not exist"
-        raise DataError(f"{folder} {what}; expected what 'holdfast bench run {recipe or 'RECIPE'}' writes there")
-    name, found, scope = given or _recorded(folder, mini)
+    given = None if recipe is None else load(recipe)
+    check_results(folder)
+    if given is None:
+        one = asked_one(folder, mini)
+        name, found, scope = one.recipe.title, one.recipe, one.scope
+    else:
+        (name, found), scope = given, Scope(mini=bool(mini))
     scope = replace(scope, root=Path().absolute(), seeds=seeds or scope.seeds, only=only or scope.only)
     table = make_table(stored_plan(found, scope, folder))
     points = [_point(entry) for entry in table.entries if entry.values]
@@ -167,18 +170,6 @@ def read_sweep(
         "seeds_per_cell": [min(runs), max(runs)],
     }
     return Sweep(name, found, table, points, inputs)
-
-
-def _recorded(folder: Path, mini: bool | None) -> tuple[str, Recipe, Scope]:
-    """The one comparison that was asked of a folder, of this scale where one is given."""
-    found = [each for each in asked(folder) if mini is None or each.scope.mini == mini]
-    if len(found) != 1:
-        several = ", ".join(f"{each.recipe.title!r}{' made small' if each.scope.mini else ''}" for each in found)
-        raise UsageError(
-            f"{folder} does not say what one comparison it holds; found {several or 'no record'}: "
-            "give the recipe with --recipe, and --scale mini where the runs were made small"
-        )
-    return found[0].recipe.title, found[0].recipe, found[0].scope
 
 
 def _point(entry: Entry) -> Point:
