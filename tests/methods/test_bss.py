@@ -5,10 +5,9 @@ import torch
 
 import holdfast
 from holdfast.functional.features import smallest_spectrum
-from methods import contract
-from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, differ
-from methods.oracles import batches, follow
-from methods.ranks import train_on_two
+from methods import contract, micro
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop
+from methods.oracles import follow
 from methods.trajectories import follows_golden
 from reference import bss as oracle
 from reference.networks import HEAD
@@ -97,25 +96,12 @@ def test_the_smallest_value_shrinks_and_the_largest_stays(make):
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_accumulation_takes_the_spectrum_of_each_micro_batch(make):
-    whole, parts = Loop("bss(eta=0.3)", make), Loop("bss(eta=0.3)", make)
-    x, y = batches()[0]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {name: p.grad for name, p in parts.model.named_parameters()}
-    halves = [whole.gradients(x[half], y[half]) for half in (slice(4), slice(4, 8))]
-    assert_close(found, {name: (halves[0][name] + halves[1][name]) / 2 for name in found}, rtol=1e-12)
-    assert differ(found, Loop("bss(eta=0.3)", make).gradients(x, y))
+    micro.is_formed_in_each_micro_batch("bss(eta=0.3)", make)
 
 
 @pytest.mark.parametrize("make", ADDITIVE_NETWORKS)
 def test_two_ranks_have_the_spectrum_of_their_joined_micro_batches(make):
-    method = holdfast.compose("bss(eta=0.3)").expression.methods[0]
-    loop = Loop(method, make)
-    for t in range(3):
-        x, y = loop.batches[t]
-        order = [[0, 1, 4, 5], [2, 3, 6, 7]]  # the first micro-batch of both ranks, the second
-        loop.step(*((x[i], y[i]) for i in order))
-    for weights in train_on_two(method, make, steps=3, micro=2):
-        assert_close(weights, loop.weights(), rtol=1e-9)
+    micro.is_formed_over_both_ranks("bss(eta=0.3)", make)
 
 
 def test_golden_trajectory():

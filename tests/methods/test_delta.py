@@ -9,7 +9,7 @@ from torch import nn
 import holdfast
 from holdfast.core.errors import ConflictError, DataError, UsageError
 from holdfast.functional.maps import channel_attention
-from methods import contract, ranks
+from methods import contract, micro
 from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, assert_equal, differ, frozen_conv_net
 from methods.oracles import batches, follow
 from methods.trajectories import follows_golden
@@ -209,27 +209,19 @@ def test_the_head_is_not_pulled_to_its_random_start_and_owns_its_decay():
     assert torch.equal(found["embed.weight"], plain["embed.weight"])
 
 
+SUM, HALF = "delta@delta2019(alpha=0.2, beta=0)", "delta@delta2019(alpha=0.1, beta=0)"
+
+
 @pytest.mark.parametrize("make", ADDITIVE_NETWORKS)
 def test_a_sum_over_the_batch_shrinks_with_accumulation(make):
     """``reduction='sum'``: the features' part of two averaged halves weighs half."""
-    texts = ("delta@delta2019(alpha=0.2, beta=0)", "delta@delta2019(alpha=0.1, beta=0)")
-    whole, halved, parts = (Loop(text, make).train(1) for text in (*texts, texts[0]))
-    for loop in (halved, parts):
-        loop.model.load_state_dict(whole.weights())
-    x, y = whole.batches[1]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {n: p.grad for n, p in parts.model.named_parameters()}
-    assert_close(found, halved.gradients(x, y), rtol=1e-9)
-    assert differ(found, whole.gradients(x, y))
+    micro.sums_weigh_half_in_two_halves(SUM, HALF, make)
     assert holdfast.DELTA().additive
     assert not holdfast.DELTA(reduction="sum").additive
 
 
 def test_two_ranks_weigh_a_sum_over_the_batch_half():
-    method = holdfast.compose("delta@delta2019(alpha=0.2, beta=0)").expression.methods[0]
-    alone = Loop("delta@delta2019(alpha=0.1, beta=0)", frozen_conv_net).train(4).weights()
-    for weights in ranks.train_on_two(method, frozen_conv_net, steps=4):
-        assert_close(weights, alone)
+    micro.sums_weigh_half_on_two_ranks(SUM, HALF)
 
 
 def test_describe_says_where_how_and_whence():

@@ -11,7 +11,7 @@ from torch import nn
 import holdfast
 from holdfast.core.errors import ConflictError, UsageError
 from holdfast.core.method import Method, State, Sum
-from methods import contract, ranks
+from methods import contract, micro, ranks
 from methods.loop import (
     ADDITIVE_NETWORKS,
     NETWORKS,
@@ -175,11 +175,7 @@ def test_accumulated_gradients_are_projected_once_where_asked(make):
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_by_default_each_micro_batch_is_projected(make):
-    whole, parts = Loop("dtnh(l2(alpha=1))", make), Loop("dtnh(l2(alpha=1))", make)
-    x, y = whole.batches[0]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    first, second = (whole.gradients(x[half], y[half]) for half in (slice(4), slice(4, 8)))
-    assert_close({n: p.grad for n, p in parts.model.named_parameters()}, {n: (first[n] + second[n]) / 2 for n in first})
+    micro.is_formed_in_each_micro_batch("dtnh(l2(alpha=1))", make)
 
 
 def test_sums_start_afresh_after_a_skipped_step():

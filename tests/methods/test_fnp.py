@@ -7,10 +7,9 @@ import torch
 
 import holdfast
 from holdfast.core.errors import ConflictError
-from methods import contract
-from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, assert_equal
+from methods import contract, micro
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_equal
 from methods.oracles import follow
-from methods.ranks import train_on_two
 from methods.trajectories import follows_golden
 from reference import fnp as oracle
 from reference.networks import HEAD
@@ -74,27 +73,14 @@ def test_infinite_ratio_is_plain_training(make):
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_balanced_accumulation_takes_the_ratio_of_each_micro_batch(make):
-    whole, parts = Loop("fnp(R=3)", make), Loop("fnp(R=3)", make)
-    x, y = whole.batches[0]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {name: p.grad for name, p in parts.model.named_parameters()}
-    halves = [whole.gradients(x[half], y[half]) for half in (slice(4), slice(4, 8))]
-    assert_close(found, {name: (halves[0][name] + halves[1][name]) / 2 for name in found}, rtol=1e-12)
+    micro.is_formed_in_each_micro_batch("fnp(R=3)", make)
 
 
 @pytest.mark.parametrize("make", ADDITIVE_NETWORKS)
 @pytest.mark.parametrize("text", ["fnp(lam=0.3)", "fnp(R=3)"])
 def test_two_ranks_with_micro_batches_equal_one_process(make, text):
     """Micro-batch by micro-batch: the ratio is formed over both ranks, once for each."""
-    method = holdfast.compose(text).expression.methods[0]
-    loop = Loop(method, make)
-    for t in range(3):
-        x, y = loop.batches[t]
-        micro = [torch.cat([x[i : i + 2], x[i + 4 : i + 6]]) for i in (0, 2)]
-        labels = [torch.cat([y[i : i + 2], y[i + 4 : i + 6]]) for i in (0, 2)]
-        loop.step(*zip(micro, labels, strict=True))
-    for weights in train_on_two(method, make, steps=3, micro=2):
-        assert_close(weights, loop.weights(), rtol=1e-9)
+    micro.is_formed_over_both_ranks(text, make)
 
 
 def test_balanced_form_cannot_stand_inside_dtnh():

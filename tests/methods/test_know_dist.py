@@ -7,8 +7,8 @@ from torch import nn
 
 import holdfast
 from holdfast.core.errors import ModelError, UsageError
-from methods import contract, ranks
-from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, conv_net, differ, frozen_conv_net, token_net
+from methods import contract, micro
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, conv_net, frozen_conv_net, token_net
 from methods.oracles import follow
 from methods.trajectories import follows_golden
 from reference import dtnh as dtnh_oracle
@@ -98,31 +98,19 @@ def test_a_strong_pull_holds_the_features():
     assert way("know_dist(lam=0.3)") < 0.3 * way("")
 
 
+SUM, HALF = "know_dist@tllib(lam=0.004)", "know_dist@tllib(lam=0.002)"
+
+
 @pytest.mark.parametrize("make", ADDITIVE_NETWORKS)
 def test_a_sum_over_the_batch_shrinks_with_accumulation(make):
-    """``reduction='sum'``: two halves, averaged, weigh Ω half; with half the batch mean's factor they agree."""
-    whole, parts, halved = (
-        Loop("know_dist@tllib(lam=0.004)", make),
-        Loop("know_dist@tllib(lam=0.004)", make),
-        Loop("know_dist@tllib(lam=0.002)", make),
-    )
-    for loop in (whole, parts, halved):
-        loop.train(1)
-        loop.model.load_state_dict(whole.weights())
-    x, y = whole.batches[1]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {n: p.grad for n, p in parts.model.named_parameters()}
-    assert_close(found, halved.gradients(x, y), rtol=1e-9)
-    assert differ(found, whole.gradients(x, y))
+    """``reduction='sum'``: two halves, averaged, weigh Ω half; with half the strength they agree."""
+    micro.sums_weigh_half_in_two_halves(SUM, HALF, make)
     assert holdfast.KnowDist().additive
     assert not holdfast.KnowDist(reduction="sum").additive
 
 
 def test_two_ranks_weigh_a_sum_over_the_batch_half():
-    method = holdfast.compose("know_dist@tllib(lam=0.004)").expression.methods[0]
-    alone = Loop("know_dist@tllib(lam=0.002)", frozen_conv_net).train(4).weights()
-    for weights in ranks.train_on_two(method, frozen_conv_net, steps=4):
-        assert_close(weights, alone)
+    micro.sums_weigh_half_on_two_ranks(SUM, HALF)
 
 
 def test_several_forwards_are_one_batch():

@@ -7,10 +7,9 @@ import torch.nn.functional as F
 import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.functional.predictions import confusion
-from methods import contract
-from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, differ
+from methods import contract, micro
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, differ
 from methods.oracles import batches, follow
-from methods.ranks import train_on_two
 from methods.trajectories import follows_golden
 from reference import pairwise_confusion as oracle
 
@@ -124,25 +123,12 @@ def test_mixed_labels_and_joined_forwards_are_refused():
 @pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("text", ["pairwise_confusion(lam=2)", f"{PORT}(lam=2)"])
 def test_accumulation_pairs_within_each_micro_batch(make, text):
-    whole, parts = Loop(text, make), Loop(text, make)
-    x, y = whole.batches[0]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {name: p.grad for name, p in parts.model.named_parameters()}
-    halves = [whole.gradients(x[half], y[half]) for half in (slice(4), slice(4, 8))]
-    assert_close(found, {name: (halves[0][name] + halves[1][name]) / 2 for name in found}, rtol=1e-12)
-    assert differ(found, Loop(text, make).gradients(x, y))
+    micro.is_formed_in_each_micro_batch(text, make)
 
 
 @pytest.mark.parametrize("make", ADDITIVE_NETWORKS)
 def test_two_ranks_pair_in_their_joined_micro_batches(make):
-    method = holdfast.compose("pairwise_confusion(lam=2)").expression.methods[0]
-    loop = Loop(method, make)
-    for t in range(3):
-        x, y = loop.batches[t]
-        order = [[0, 1, 4, 5], [2, 3, 6, 7]]  # the first micro-batch of both ranks, the second
-        loop.step(*((x[i], y[i]) for i in order))
-    for weights in train_on_two(method, make, steps=3, micro=2):
-        assert_close(weights, loop.weights(), rtol=1e-9)
+    micro.is_formed_over_both_ranks("pairwise_confusion(lam=2)", make)
 
 
 def test_golden_trajectory():

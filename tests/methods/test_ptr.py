@@ -8,7 +8,7 @@ from torch import nn
 import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.functional.noise import generator, pseudo_targets
-from methods import contract
+from methods import contract, micro
 from methods.loop import NETWORKS, Loop, assert_close, assert_equal, differ
 from methods.oracles import follow, ptr_targets
 from methods.trajectories import follows_golden
@@ -144,15 +144,7 @@ def test_zero_norms_give_no_weight():
 
 @pytest.mark.parametrize("make", NETWORKS)
 def test_accumulation_takes_the_ratio_of_each_micro_batch(make):
-    whole, parts = Loop("ptr(T=inf)", make), Loop("ptr(T=inf)", make)
-    x, y = whole.batches[0]
-    parts.accumulate([(x[:4], y[:4]), (x[4:], y[4:])])
-    found = {name: p.grad for name, p in parts.model.named_parameters()}
-    summed = {name: torch.zeros_like(g) for name, g in found.items()}
-    for half in (slice(4), slice(4, 8)):
-        for name, g in whole.gradients(x[half], y[half]).items():
-            summed[name] += g / 2
-    assert_close(found, summed, rtol=1e-12)
+    micro.is_formed_in_each_micro_batch("ptr(T=inf)", make)
 
 
 def test_infinite_threshold_is_active_from_the_first_step():
@@ -252,10 +244,10 @@ def test_nothing_happens_before_a_loss_passes_through():
 def test_weight_in_the_log_is_equation_5s_whatever_the_scale():
     loop = Loop("ptr(R=2, T=inf)")
     x, y = loop.batches[0]
-    for micro, scale in enumerate((1, 64)):
+    for index, scale in enumerate((1, 64)):
         loop.gradients(x, y, scale)
         forward = run_forward(loop.model, HEAD, x)
-        t = pseudo_targets(forward.rep.detach(), 1.0, "element", generator("cpu", 0, 0, micro, "ptr"))
+        t = pseudo_targets(forward.rep.detach(), 1.0, "element", generator("cpu", 0, 0, index, "ptr"))
         L_ptr = oracle.regression_loss(forward.rep, t)
         w, _, _ = oracle.weight(F.cross_entropy(forward.logits, y), L_ptr, forward.rep, R=2)
         assert loop.methods.log["ptr.w"].item() == pytest.approx(w, rel=1e-9)
