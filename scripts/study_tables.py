@@ -10,8 +10,8 @@ from pathlib import Path
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
-from holdfast.bench.grid import Scope
-from holdfast.bench.plan import stored_plan
+from holdfast.bench.grid import Cell, Scope
+from holdfast.bench.plan import Plan, stored_plan
 from holdfast.bench.recipe import Recipe
 from holdfast.bench.table import make_table
 
@@ -50,14 +50,51 @@ def claims_table() -> str:
 
 def study_table(folder: Path) -> str:
     """The table of a folder's results: cells with runs, then the names of those without."""
-    table = make_table(stored_plan(load(folder.name)[1], Scope(), folder))
+    plan = stored_plan(load(folder.name)[1], Scope(), folder)
+    table = make_table(plan)
     begun = replace(table, entries=[entry for entry in table.entries if entry.values], notes=())
     waiting: dict[str, list[str]] = defaultdict(list)
     for entry in table.entries:
         if entry.asked and not entry.values:
             waiting[entry.column].append(entry.label)
     lines = [f"- {column}: {', '.join(labels)}" for column, labels in waiting.items()]
-    return "\n".join([FORMATS["md"](begun), *(["Not run yet:", "", *lines] if lines else [])])
+    parts = [FORMATS["md"](begun)]
+    diverged = list(failed_trials(plan))
+    parts += [f"Trials that failed, for their training diverged: {'; '.join(diverged)}.\n"] if diverged else []
+    parts += ["Not run yet:", "", *lines] if lines else []
+    return "\n".join(parts)
+
+
+def choices_table(folder: Path) -> str:
+    """What the trials chose for each cell with runs, and the validation accuracies of the best and the second."""
+    plan = stored_plan(load(folder.name)[1], Scope(), folder)
+    lines = ["| column | method | body rate | head rate | batch norm | strength | best trial, % | second, % |"]
+    lines.append("|---" * 8 + "|")
+    for cell in plan.tuner.cells():
+        chosen = plan.tuner.chosen(cell)
+        if chosen is None or chosen.values is None:
+            continue
+        values = dict(chosen.values)
+        rates = [f"{values.pop(name):g}" for name in ("lr", "head_lr")] + [str(values.pop("bn"))]
+        strength = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        scores = [plan.tuner.score(trial) for trial in plan.tuner.jobs(cell) if isinstance(trial, list)]
+        best = sorted((100 * score[0] for score in scores if score is not None), reverse=True)
+        label = plan.grid.recipe.methods[cell.row].label or cell.row
+        second = f"{best[1]:.1f}" if len(best) > 1 else ""
+        lines.append(f"| {cell.column} | {label} | {' | '.join(rates)} | {strength} | {best[0]:.1f} | {second} |")
+    return "\n".join(lines)
+
+
+def failed_trials(plan: Plan) -> Iterator[str]:
+    """Cells that lost trials: how many of how many."""
+    failed = plan.store.failed()
+    trials: dict[Cell, list[bool]] = defaultdict(list)
+    for job in plan.trials():
+        trials[job.cell].append(job.name in failed)
+    for cell, lost in trials.items():
+        if any(lost):
+            label = plan.grid.recipe.methods[cell.row].label or cell.row
+            yield f"{label} in {cell.column} {sum(lost)} of {len(lost)}"
 
 
 def figures(folder: Path) -> str:
