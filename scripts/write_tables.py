@@ -211,6 +211,7 @@ def main() -> None:
             "study": study_table(ROOT / "results" / "study-mini"),
             "choices": choices_table(ROOT / "results" / "study-mini"),
             "ptr-latch": bench_table("ptr-latch"),
+            "same-rates": bench_table("same-rates"),
             "figures": figures(ROOT / "docs" / "study"),
             "claims": claims_table(),
         },
