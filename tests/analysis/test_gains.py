@@ -2,7 +2,7 @@
 
 import pytest
 
-from holdfast.analysis.sweeps.gain_figures import looks
+from holdfast.analysis.sweeps.gain_figures import far_apart, looks
 from holdfast.analysis.sweeps.gains import gains
 from holdfast.analysis.sweeps.sweep import read_sweep
 from holdfast.bench.catalogue import load
@@ -32,7 +32,7 @@ NOISE = (0.0, 0.01, -0.01, 0.02)
 def figures(settings):
     """l2 is always 5 points ahead, give or take a little; ptr is ahead and behind in turns."""
     wobble = 0.002 * (settings.seed % 2)
-    better = {"plain": 0.0, "l2": 0.05 + wobble, "ptr": 0.03 * (-1) ** settings.seed}[settings.method]
+    better = {"plain": 0.0, "l2": 0.05 + wobble, "ptr": 0.03 * (-1) ** settings.seed, "fnp": -0.6}[settings.method]
     accuracy = 0.7 + NOISE[settings.seed] + better + 0.1 * (settings.samples_per_class == 8)
     return {"test.accuracy": accuracy, "test.nll": 1 - accuracy, "test.ece": 0.1, "seconds": 1.0}
 
@@ -95,6 +95,31 @@ def test_rows_of_one_colour_differ_in_their_line():
     assert drawn[0] != drawn[3]
     assert drawn[0][0] == drawn[3][0]
     assert len(set(drawn)) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "far"),
+    [
+        ([1.0, 0.0, -2.0, 3.0, -60.0], [4]),
+        ([-0.2, -27.5, -1.5, 0.3, -44.9, -0.7, 0.5], [1, 4]),
+        ([1.0, 0.0, -2.0, 3.0, -9.0], []),  # ten points do not hide the others
+        ([40.0, 0.0, -20.0, 30.0, -60.0], []),  # all lie far apart
+        ([0.0, 1.0, 0.5, -60.0], []),  # too few to say what is usual
+    ],
+)
+def test_a_row_far_from_all_others_is_told_in_numbers(values, far):
+    assert [place for place, each in enumerate(far_apart(values)) if each] == far
+
+
+def test_a_far_row_does_not_stretch_the_axis(found, tmp_path):
+    finding = found(only="few/near")
+    assert "told in numbers" not in finding.figures[0].caption
+    recipe = tmp_path / "mine.yaml"
+    rows = "".join(f"  l2_{n}: {{method: l2, settings: {{epochs: {n}}}}}\n" for n in range(1, 5))
+    recipe.write_text(RECIPE.replace("seeds: 4", f"{rows}  worst: {{method: fnp}}\nseeds: 4"))
+    wide = found(only="few/near", at="wide")
+    assert all("A row far from all others is told in numbers." in each.caption for each in wide.figures)
+    assert "\N{MINUS SIGN}60.0 (" in wide.figures[0].svg.decode()
 
 
 def test_one_column_has_no_figure_across(found):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import statistics
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from holdfast.analysis.drawing import Drawn, drawn
 from holdfast.analysis.sweeps.shown import runs_in_words
@@ -14,21 +16,34 @@ from holdfast.report.measures import Measure, fixed
 from holdfast.report.palette import MUTED, RULE, method_colour
 from holdfast.report.svg import chart, panels
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 WIDTH = 6.4
 _BESIDE = (("nll", "NLL (nats)", 1.0), ("ece", "ECE (%)", 100.0))
+_MARGIN = "A row far from all others is told in numbers. "
 _STYLES = ("o-", "s--", "^:", "D-.")
 
 
 def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
-    """Gains of a column's rows on their 95 % intervals, the differences of single seeds as dots."""
+    """Gains of a column's rows on their 95 % intervals, the differences of single seeds as dots.
+
+    A row whose gain lies far from all others is told in numbers at the margin, so that the others can be read.
+    """
     found = [p for p in points if p.entry.gain is not None]
     base = {p.entry.row: p for p in points}
     against = found[0].entry.against
+    far = far_apart([p.entry.gain.mean for p in found if p.entry.gain is not None])
     with chart(WIDTH, 0.9 + 0.32 * len(found)) as (figure, axes):
         axes.axvline(0, color=MUTED.light, linewidth=0.9)
         for place, point in enumerate(found):
             gain, colour = point.entry.gain, method_colour(point.entry.label).light
             assert gain is not None
+            if far[place]:
+                _at_margin(
+                    axes, place, f"{gain.mean:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})", colour, gain.mean < 0
+                )
+                continue
             control = base.get(point.entry.against or "")
             shared = [] if control is None else sorted(point.entry.values.keys() & control.entry.values.keys())
             differences = [] if control is None else [point.entry.values[s] - control.entry.values[s] for s in shared]
@@ -48,7 +63,7 @@ def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
             caption=(
                 f"{column}: gains over {against}, paired by seed. Diamonds are means on 95 % intervals, filled where "
                 f"the gain is beyond chance after Holm's correction over the whole table; dots are single seeds. "
-                f"{_sentence(found)}"
+                f"{_MARGIN if any(far) else ''}{_sentence(found)}"
             ),
         )
 
@@ -56,19 +71,23 @@ def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
 def quality(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
     """Means with their standard deviations of the metric and, where measured, of likelihood and calibration."""
     beside = [each for each in _BESIDE if any(each[0] in p.entry.beside for p in points)]
+    far = far_apart([p.mean for p in points])
     with panels(WIDTH, 0.9 + 0.26 * len(points), 1, 1 + len(beside)) as (figure, grid):
         row = grid[0]
-        row[0].set_xlabel(measure.axis)
-        for place, point in enumerate(points):
-            colour = method_colour(point.entry.label).light
-            row[0].errorbar(point.mean, place, xerr=point.entry.std, fmt="D", color=colour, markersize=5)
-            for axes, (name, axis, factor) in zip(row[1:], beside, strict=True):
-                axes.set_xlabel(axis)
-                if name in point.entry.beside:
-                    mean, std = point.entry.beside[name]
-                    spread = None if std is None else factor * std
+        for axes, (name, axis, factor) in zip(row, [("", measure.axis, 1.0), *beside], strict=True):
+            axes.set_xlabel(axis)
+            for place, point in enumerate(points):
+                mean, std = point.entry.beside.get(name, (None, None)) if name else (point.mean, point.entry.std)
+                if mean is None:
+                    continue
+                colour = method_colour(point.entry.label).light
+                spread = None if std is None else factor * std
+                if far[place]:
+                    digits = 2 if name == "nll" else 1
+                    around = "" if spread is None else f" ± {fixed(spread, digits)}"
+                    _at_margin(axes, place, f"{fixed(factor * mean, digits)}{around}", colour, None)
+                else:
                     axes.errorbar(factor * mean, place, xerr=spread, fmt="D", color=colour, markersize=5)
-        for axes in row:
             axes.set_ylim(len(points) - 0.5, -0.5)
             axes.set_yticks(range(len(points)), [p.entry.label for p in points] if axes is row[0] else [])
             axes.grid(False, axis="y")
@@ -79,9 +98,28 @@ def quality(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
             label=f"{measure.axis} on {column}: {told}; with likelihood and calibration beside it.",
             caption=(
                 f"{column}: means and standard deviations over runs. NLL is the negative log-likelihood and ECE the "
-                f"expected calibration error: less is better. {_sentence(points)}"
+                f"expected calibration error: less is better. {_MARGIN if any(far) else ''}{_sentence(points)}"
             ),
         )
+
+
+def far_apart(values: Sequence[float]) -> list[bool]:
+    """Which values lie so far from the middle that the others could not be told apart beside them.
+
+    Farther from the median than ten times the median distance, and than ten points; none of four rows or fewer.
+    """
+    if len(values) <= 4:
+        return [False] * len(values)
+    middle = statistics.median(values)
+    apart = [abs(value - middle) for value in values]
+    return [distance > max(10.0, 10 * statistics.median(apart)) for distance in apart]
+
+
+def _at_margin(axes: Axes, place: int, text: str, colour: str, left: bool | None) -> None:
+    """A row in numbers in place of a mark; an arrow says on which side of the axis it would lie."""
+    arrow = {True: "\N{LEFTWARDS ARROW} ", False: "\N{RIGHTWARDS ARROW} ", None: ""}[left]
+    text = text.replace("-", "\N{MINUS SIGN}")  # as the axes have it
+    axes.text(0.02, place, arrow + text, color=colour, transform=axes.get_yaxis_transform(), va="center")
 
 
 def by_number(name: str, points: Sequence[Point], numbers: Mapping[str, int], measure: Measure) -> Drawn:
