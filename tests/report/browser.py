@@ -102,8 +102,9 @@ class Browser:
         return [event for event in self.events if event.get("method") in loud]
 
     def requests(self):
-        sent = [event for event in self.events if event.get("method") == "Network.requestWillBeSent"]
-        return [event["params"]["request"]["url"] for event in sent]
+        sent = [event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent"]
+        # The browser's own first page may still be asking for its parts.
+        return [each["request"]["url"] for each in sent if not each["documentURL"].startswith("chrome://")]
 
     def close(self):
         try:
