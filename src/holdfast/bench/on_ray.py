@@ -74,8 +74,8 @@ class Cluster:
                     break
                 for job in self._proposals.runs(item):
                     self._hand_out(job)
+            update()  # before what has ended is taken in: what is shown as running is what runs
             self._collect()
-            update()
 
     def _room(self) -> int:
         """Runs that may be in flight: as many as the machines that are there now hold."""
