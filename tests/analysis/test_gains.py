@@ -63,7 +63,10 @@ def test_gains_are_paired_and_corrected_over_the_whole_table(found):
     compared = [cell["gain"] for cell in cells.values() if cell["gain"] is not None]
     assert len(compared) == 6
     assert [gain["p_holm"] for gain in compared] == pytest.approx(holm([gain["p"] for gain in compared]))
-    assert few["nll"] == pytest.approx(1 - few["mean"] / 100)
+    assert few["nll"]["mean"] == pytest.approx(1 - few["mean"] / 100)
+    assert few["nll"]["difference"]["mean"] == pytest.approx(-0.051)
+    kind = [cell["nll"]["difference"] for cell in cells.values() if cell["nll"]["difference"] is not None]
+    assert [gap["p_holm"] for gap in kind] == pytest.approx(holm([gap["p"] for gap in kind]))
 
 
 def test_what_is_beyond_chance_and_what_is_open_is_said_column_by_column(found):
@@ -71,6 +74,8 @@ def test_what_is_beyond_chance_and_what_is_open_is_said_column_by_column(found):
     assert "few/near (plain 70.5 ± 1.3, 4 runs): beyond chance after Holm's correction: l2 +5.1 points" in text
     assert "not told apart: ptr." in text
     assert text.count("beyond chance") == 4
+    assert "NLL after Holm's correction, less is better: l2 -0.05 (-0.05 to -0.05)." in text
+    assert text.count("ECE: no difference after Holm's correction.") == 4
 
 
 def test_figures_over_numbers_and_sources_come_where_columns_differ_in_them(found):
@@ -126,7 +131,8 @@ def test_one_column_has_no_figure_across(found):
     finding = found(only="few/near")
     assert [figure.name for figure in finding.figures] == ["gains-few-near", "quality-few-near"]
     assert "4 runs each" in finding.figures[0].caption
-    assert any("Not all runs are finished" in note for note in finding.notes)
+    assert "Not run yet in more/far: plain, l2." in finding.notes
+    assert not any("Not all runs are finished" in note for note in finding.notes)
 
 
 def test_on_the_command_line(found, tmp_path, capsys):

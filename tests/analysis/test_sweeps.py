@@ -126,7 +126,7 @@ def test_a_cell_without_a_run_is_a_gap(stored):
     found = alpha_beta_grid.alpha_beta_grid(read_sweep(out, "alpha-beta-grid"))
     assert len(found.data["points"]) == 24
     assert "no run" in found.figures[0].svg.decode()
-    assert any("alpha_0.1 in beta_0.1 0 of 5" in note for note in found.notes)
+    assert "Not run yet in beta_0.1: alpha_0.1." in found.notes
 
 
 # -- R, m and T ------------------------------------------------------------------------------------------

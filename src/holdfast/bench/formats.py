@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from holdfast.bench.beside import COMPARED
 from holdfast.bench.recipe import Printed
 from holdfast.bench.table import Comparison, Entry, finite
 
@@ -108,7 +109,7 @@ def _runs(entry: Entry) -> str:
 
 
 def _beside(entry: Entry, name: str, digits: int, factor: float = 1) -> str:
-    return "" if name not in entry.beside else f"{factor * entry.beside[name][0]:.{digits}f}"
+    return "" if name not in entry.beside else f"{factor * entry.beside[name].mean:.{digits}f}"
 
 
 def _with_spread(value: float | None, std: float | None) -> str:
@@ -147,7 +148,8 @@ def _record(entry: Entry) -> dict[str, Any]:
         "p_holm": entry.p,
         "error_reduction": entry.error_reduction,
         "difference": entry.difference,
-        **{name: entry.beside[name][0] if name in entry.beside else None for name in ("nll", "ece", "seconds")},
+        **{name: entry.beside[name].mean if name in entry.beside else None for name in (*COMPARED, "seconds")},
+        **{name: value for figure in COMPARED for name, value in _difference(entry, figure).items()},
     }
     names = ("row", "column", "label", "method", "asked", "failed", "trials", "against", "part")
     every = asdict(entry)
@@ -161,6 +163,18 @@ def _record(entry: Entry) -> dict[str, Any]:
         "published_gain": None if printed is None else printed.gain,
         "published_origin": None if printed is None else printed.origin,
         "values": {str(seed): value for seed, value in entry.values.items()},
+    }
+
+
+def _difference(entry: Entry, name: str) -> dict[str, float | None]:
+    """How a further figure differs from that of the row measured against; less is better."""
+    figure = entry.beside.get(name)
+    gap = None if figure is None else figure.difference
+    return {
+        f"{name}_difference": None if gap is None else gap.mean,
+        f"{name}_low": None if gap is None else gap.low,
+        f"{name}_high": None if gap is None else gap.high,
+        f"{name}_p_holm": None if figure is None else figure.p,
     }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from holdfast.bench import beside as further
+from holdfast.bench.beside import Beside
 from holdfast.bench.catalogue import protocol
 from holdfast.bench.grid import Cell
 from holdfast.bench.plan import Plan
@@ -38,8 +40,7 @@ class Entry:
         published: the printed figure.
         part: ``test``, or ``val`` where the data have no test part.
         metric: what was measured in our runs.
-        beside: mean and sample standard deviation (None for a single run) of other figures of the finished runs, by
-            name: ``nll`` in nats, ``ece`` as a fraction, ``seconds`` of a run.
+        beside: other figures of the finished runs, by name: ``nll``, ``ece``, ``seconds``.
     """
 
     row: str
@@ -60,7 +61,7 @@ class Entry:
     published: Printed | None = None
     part: str = "test"
     metric: str = "accuracy"
-    beside: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -118,7 +119,7 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
     begun = runs and all(store.sources.get(place) is not None for place in plan.grid.places(cell))
     chosen = plan.tuner.chosen(cell) if begun else None
     values: dict[int, float] = {}
-    figures: list[dict[str, Any]] = []
+    figures: dict[int, Mapping[str, Any]] = {}
     failed, part = 0, "test"
     if chosen is not None and chosen.values is not None:
         for seed in range(plan.grid.seeds(cell)):
@@ -128,7 +129,7 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
             if found is not None:
                 part = "test" if f"test.{recipe.metric}" in found["figures"] else "val"
                 values[seed] = 100 * found["figures"][f"{part}.{recipe.metric}"]
-                figures.append(found["figures"])
+                figures[seed] = found["figures"]
     return Entry(
         row=cell.row,
         column=cell.column,
@@ -145,17 +146,8 @@ def _entry(plan: Plan, cell: Cell) -> Entry:
         published=_printed(plan, cell),
         part=part,
         metric=recipe.metric,
-        beside=_beside(figures, part),
+        beside=further.beside(figures, part),
     )
-
-
-def _beside(figures: Sequence[Mapping[str, Any]], part: str) -> dict[str, tuple[float, float | None]]:
-    found = {}
-    for name, key in (("nll", f"{part}.nll"), ("ece", f"{part}.ece"), ("seconds", "seconds")):
-        values = [float(each[key]) for each in figures if finite(each.get(key)) is not None]
-        if values:
-            found[name] = mean(values), sample_std(values) if len(values) > 1 else None
-    return found
 
 
 def _printed(plan: Plan, cell: Cell) -> Printed | None:
@@ -169,6 +161,7 @@ def _compared(entry: Entry, entries: Sequence[Entry]) -> Entry:
     control = next((e for e in entries if (e.row, e.column) == (entry.against, entry.column)), None)
     if control is None:
         return entry
+    entry = replace(entry, beside=further.compared(entry.beside, control.beside))
     seeds = sorted(entry.values.keys() & control.values.keys())
     if len(seeds) < 2:
         return entry
@@ -180,6 +173,8 @@ def _compared(entry: Entry, entries: Sequence[Entry]) -> Entry:
 def _corrected(entries: list[Entry]) -> list[Entry]:
     """Entries with the probabilities of their gains, corrected for there being several."""
     adjusted = iter(holm([entry.gain.p for entry in entries if entry.gain is not None]))
+    figures = further.corrected([entry.beside for entry in entries])
+    entries = [replace(entry, beside=each) for entry, each in zip(entries, figures, strict=True)]
     return [entry if entry.gain is None else replace(entry, p=next(adjusted)) for entry in entries]
 
 

@@ -61,7 +61,7 @@ def _printed(entry: Entry) -> tuple[Cell, Cell]:
 
 
 def _beside(entry: Entry, name: str) -> Cell:
-    value = entry.beside[name][0] if name in entry.beside else math.nan
+    value = entry.beside[name].mean if name in entry.beside else math.nan
     return number_cell(measure(name if name == "seconds" else f"test.{name}").number(value), value)
 
 

@@ -7,11 +7,13 @@ import statistics
 import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from holdfast.analysis.drawing import Drawn, drawn
 from holdfast.analysis.sweeps.shown import runs_in_words
 from holdfast.analysis.sweeps.sweep import Point
+from holdfast.bench.table import Entry
 from holdfast.report.measures import Measure, fixed
 from holdfast.report.palette import MUTED, RULE, method_colour
 from holdfast.report.svg import chart, panels
@@ -20,9 +22,48 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 6.4
-_BESIDE = (("nll", "NLL (nats)", 1.0), ("ece", "ECE (%)", 100.0))
 _MARGIN = "A row far from all others is told in numbers. "
 _STYLES = ("o-", "s--", "^:", "D-.")
+
+
+LEVEL = 0.05
+"""Of the corrected probabilities."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a figure beside the metric is shown.
+
+    Attributes:
+        name: in an entry.
+        short: in a sentence.
+        axis: with its unit.
+        factor: from the stored to the shown unit.
+        digits: after the point.
+        unit: of a difference, in a sentence.
+    """
+
+    name: str
+    short: str
+    axis: str
+    factor: float
+    digits: int
+    unit: str = ""
+
+    def settled(self, entry: Entry) -> bool:
+        """Whether the entry's difference in it is beyond chance after correction."""
+        p = entry.beside[self.name].p if self.name in entry.beside else None
+        return p is not None and p < LEVEL
+
+    def signed(self, value: float) -> str:
+        """A difference with its sign."""
+        return f"{self.factor * value:+.{self.digits}f}"
+
+
+FIGURES = {
+    "nll": Figure("nll", "NLL", "NLL (nats)", 1.0, 2),
+    "ece": Figure("ece", "ECE", "ECE (%)", 100.0, 1, " points"),
+}
 
 
 def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
@@ -49,8 +90,7 @@ def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
             differences = [] if control is None else [point.entry.values[s] - control.entry.values[s] for s in shared]
             axes.plot(differences, [place - 0.17] * len(differences), "o", color=colour, alpha=0.4, markersize=3)
             axes.plot([gain.low, gain.high], [place + 0.1] * 2, color=colour, linewidth=2)
-            filled = point.entry.p is not None and point.entry.p < 0.05
-            axes.plot(gain.mean, place + 0.1, "D", color=colour, markerfacecolor=colour if filled else "white")
+            axes.plot(gain.mean, place + 0.1, "D", color=colour, markerfacecolor=colour if settled(point) else "white")
         axes.set_ylim(len(found) - 0.4, -0.6)
         axes.set_yticks(range(len(found)), [point.entry.label for point in found])
         axes.grid(False, axis="y")
@@ -70,37 +110,52 @@ def forest(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
 
 def quality(column: str, points: Sequence[Point], measure: Measure) -> Drawn:
     """Means with their standard deviations of the metric and, where measured, of likelihood and calibration."""
-    beside = [each for each in _BESIDE if any(each[0] in p.entry.beside for p in points)]
+    beside = [figure for name, figure in FIGURES.items() if any(name in p.entry.beside for p in points)]
     far = far_apart([p.mean for p in points])
-    with panels(WIDTH, 0.9 + 0.26 * len(points), 1, 1 + len(beside)) as (figure, grid):
+    with panels(WIDTH, 0.9 + 0.26 * len(points), 1, 1 + len(beside)) as (drawing, grid):
         row = grid[0]
-        for axes, (name, axis, factor) in zip(row, [("", measure.axis, 1.0), *beside], strict=True):
-            axes.set_xlabel(axis)
+        for axes, figure in zip(row, [None, *beside], strict=True):
+            axes.set_xlabel(measure.axis if figure is None else figure.axis)
             for place, point in enumerate(points):
-                mean, std = point.entry.beside.get(name, (None, None)) if name else (point.mean, point.entry.std)
-                if mean is None:
-                    continue
-                colour = method_colour(point.entry.label).light
-                spread = None if std is None else factor * std
-                if far[place]:
-                    digits = 2 if name == "nll" else 1
-                    around = "" if spread is None else f" ± {fixed(spread, digits)}"
-                    _at_margin(axes, place, f"{fixed(factor * mean, digits)}{around}", colour, None)
-                else:
-                    axes.errorbar(factor * mean, place, xerr=spread, fmt="D", color=colour, markersize=5)
+                _mean(axes, place, point, figure, far=far[place])
             axes.set_ylim(len(points) - 0.5, -0.5)
             axes.set_yticks(range(len(points)), [p.entry.label for p in points] if axes is row[0] else [])
             axes.grid(False, axis="y")
         told = "; ".join(f"{p.entry.label} {fixed(p.mean, 1)}" for p in points)
         return drawn(
-            figure,
+            drawing,
             f"quality-{_stem(column)}",
             label=f"{measure.axis} on {column}: {told}; with likelihood and calibration beside it.",
             caption=(
-                f"{column}: means and standard deviations over runs. NLL is the negative log-likelihood and ECE the "
-                f"expected calibration error: less is better. {_MARGIN if any(far) else ''}{_sentence(points)}"
+                f"{column}: means and standard deviations over runs, filled where the paired difference from the "
+                f"baseline is beyond chance after Holm's correction over all differences of its kind in the table. NLL "
+                f"is the negative log-likelihood and ECE the expected calibration error: less is better. "
+                f"{_MARGIN if any(far) else ''}{_sentence(points)}"
             ),
         )
+
+
+def settled(point: Point) -> bool:
+    """Whether the gain is beyond chance after correction."""
+    return point.entry.p is not None and point.entry.p < LEVEL
+
+
+def _mean(axes: Axes, place: int, point: Point, figure: Figure | None, *, far: bool) -> None:
+    """Mean and spread of the metric, or of a figure beside it: a mark, or numbers for a row far from all others."""
+    entry, colour = point.entry, method_colour(point.entry.label).light
+    if figure is None:
+        mean, spread, digits, filled = point.mean, entry.std, 1, settled(point)
+    elif figure.name in entry.beside:
+        found, digits, filled = entry.beside[figure.name], figure.digits, figure.settled(entry)
+        mean, spread = figure.factor * found.mean, None if found.std is None else figure.factor * found.std
+    else:
+        return
+    if far:
+        around = "" if spread is None else f" ± {fixed(spread, digits)}"
+        _at_margin(axes, place, f"{fixed(mean, digits)}{around}", colour, None)
+        return
+    face = colour if filled else "white"
+    axes.errorbar(mean, place, xerr=spread, fmt="D", color=colour, markerfacecolor=face, markersize=5)
 
 
 def far_apart(values: Sequence[float]) -> list[bool]:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from holdfast.analysis.drawing import Drawn
 from holdfast.analysis.finding import Finding
-from holdfast.analysis.sweeps.gain_figures import by_number, by_source, forest, in_several_columns, quality
+from holdfast.analysis.sweeps.gain_figures import (
+    FIGURES,
+    by_number,
+    by_source,
+    forest,
+    in_several_columns,
+    quality,
+    settled,
+)
 from holdfast.analysis.sweeps.sweep import Point, Sweep
 from holdfast.report.measures import fixed
-
-LEVEL = 0.05
-"""Of the corrected probabilities."""
 
 
 def gains(sweep: Sweep) -> Finding:
     """Compare every row with the one that it is measured against, paired by seed.
 
     A gain is the mean over seeds of the difference in the metric, in points, with Student's 95 % interval for that one
-    comparison; p is corrected by Holm over all gains of the table.
+    comparison; p is corrected by Holm over all gains of the table. Differences in the negative log-likelihood and in
+    the expected calibration error are taken likewise, each corrected over all differences of its kind.
 
     Args:
         sweep: the points of the comparison.
@@ -27,11 +35,12 @@ def gains(sweep: Sweep) -> Finding:
     figures = [forest(column, points, sweep.measure) for column, points in by_column.items() if _gained(points)]
     figures += [quality(column, points, sweep.measure) for column, points in by_column.items()]
     figures += list(_across(sweep))
+    told = {column: in_words(column, points) for column, points in by_column.items()}
     return Finding(
         analysis="gains",
         title=f"Gains: {sweep.table.title}",
-        text=" ".join(in_words(column, points) for column, points in by_column.items()),
-        data={"cells": [{**point.as_data(), **_beside(point)} for point in sweep.points]},
+        text=" ".join(told.values()),
+        data={"cells": [{**point.as_data(), **_beside(point)} for point in sweep.points], "columns": told},
         figures=figures,
         inputs=sweep.inputs,
         notes=sweep.notes(),
@@ -45,15 +54,31 @@ def in_words(column: str, points: Sequence[Point]) -> str:
         return f"{column}: no row has two runs in common with the row that it is measured against."
     base = next((p for p in points if p.entry.row == found[0].entry.against), None)
     level = "" if base is None else f" ({base.entry.label} {_level(base)})"
-    settled = [p for p in found if p.entry.p is not None and p.entry.p < LEVEL]
-    hints = [p for p in found if p not in settled and _excludes_zero(p)]
-    opened = [p for p in found if p not in settled and p not in hints]
+    certain = [p for p in found if settled(p)]
+    hints = [p for p in found if p not in certain and _excludes_zero(p)]
+    opened = [p for p in found if p not in certain and p not in hints]
     parts = [
-        f"beyond chance after Holm's correction: {_listed(settled)}",
+        f"beyond chance after Holm's correction: {_listed(certain)}",
         f"by its own interval alone: {_listed(hints)}" if hints else "",
         f"not told apart: {', '.join(p.entry.label for p in opened)}" if opened else "",
     ]
-    return f"{column}{level}: {'; '.join(part for part in parts if part)}."
+    sentences = ["; ".join(part for part in parts if part), *(_beside_in_words(points, name) for name in FIGURES)]
+    return f"{column}{level}: {'. '.join(sentence for sentence in sentences if sentence)}."
+
+
+def _beside_in_words(points: Sequence[Point], name: str) -> str:
+    """Rows whose likelihood or calibration differs after correction, the better ones first."""
+    figure = FIGURES[name]
+    apart = [(p.entry.label, p.entry.beside[name]) for p in points if figure.settled(p.entry)]
+    differences = [(label, each.difference) for label, each in apart if each.difference is not None]
+    if not differences:
+        compared = any(name in p.entry.beside and p.entry.beside[name].difference for p in points)
+        return f"{figure.short}: no difference after Holm's correction" if compared else ""
+    told = [
+        f"{label} {figure.signed(gap.mean)}{figure.unit} ({figure.signed(gap.low)} to {figure.signed(gap.high)})"
+        for label, gap in sorted(differences, key=lambda each: each[1].mean)
+    ]
+    return f"{figure.short} after Holm's correction, less is better: {', '.join(told)}"
 
 
 def _gained(points: Sequence[Point]) -> list[Point]:
@@ -79,8 +104,15 @@ def _listed(points: Sequence[Point]) -> str:
     return ", ".join(told) or "nothing"
 
 
-def _beside(point: Point) -> Mapping[str, float]:
-    return {name: mean for name, (mean, _) in point.entry.beside.items()}
+def _beside(point: Point) -> Mapping[str, Any]:
+    return {
+        name: {
+            "mean": each.mean,
+            "std": each.std,
+            "difference": None if each.difference is None else {**asdict(each.difference), "p_holm": each.p},
+        }
+        for name, each in point.entry.beside.items()
+    }
 
 
 def _across(sweep: Sweep) -> Iterator[Drawn]:

@@ -116,9 +116,11 @@ class Sweep:
     def notes(self) -> list[str]:
         """What a reader must know: the table's notes, cells with fewer runs than asked or none."""
         short = [entry for entry in self.table.entries if entry.asked and not entry.complete]
-        missing = ", ".join(f"{e.row} in {e.column} {len(e.values)} of {e.asked}" for e in short)
+        begun = ", ".join(f"{e.row} in {e.column} {len(e.values)} of {e.asked}" for e in short if e.values)
+        waiting = {e.column: [each.row for each in short if each.column == e.column and not each.values] for e in short}
         return [
-            *([f"Not all runs are finished: {missing}."] if short else []),
+            *([f"Not all runs are finished: {begun}."] if begun else []),
+            *(f"Not run yet in {column}: {', '.join(rows)}." for column, rows in waiting.items() if rows),
             *(note for note in self.table.notes if not note.startswith("*")),
         ]
 
