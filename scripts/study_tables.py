@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from holdfast.bench.beside import Beside
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
 from holdfast.bench.grid import Cell, Scope
@@ -65,6 +66,30 @@ def study_table(folder: Path) -> str:
     return "\n".join(parts)
 
 
+def beside_table(folder: Path) -> str:
+    """Differences in likelihood and calibration of a folder's rows, for the cells where any was measured."""
+    table = make_table(stored_plan(load(folder.name)[1], Scope(), folder))
+    heads = [f"{name}, 95 % interval | p (Holm)" for name in ("NLL, difference", "ECE, difference in points")]
+    lines = [f"| column | method | {' | '.join(heads)} |", "|---" * 6 + "|"]
+    for entry in table.entries:
+        cells = [compared(entry.beside.get(name), factor) for name, factor in (("nll", 1), ("ece", 100))]
+        if any(cells):
+            lines.append(f"| {entry.column} | {entry.label} | {' | '.join(cell or ' | ' for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def compared(figure: Beside | None, factor: float) -> str | None:
+    """A difference with its interval, and its corrected probability, as two cells."""
+    if figure is None or figure.difference is None or figure.p is None:
+        return None
+    mean, low, high = (
+        factor * value for value in (figure.difference.mean, figure.difference.low, figure.difference.high)
+    )
+    p = "< 0.001" if figure.p < 0.001 else f"{figure.p:.3f}"
+    digits = 3 if factor == 1 else 1
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}) | {p}"
+
+
 def choices_table(folder: Path) -> str:
     """What the trials chose for each cell with runs, and the validation accuracies of the best and the second."""
     plan = stored_plan(load(folder.name)[1], Scope(), folder)
@@ -100,7 +125,7 @@ def failed_trials(plan: Plan) -> Iterator[str]:
 def figures(folder: Path) -> str:
     """What the finding in a folder says, and its figures with their captions, as a page beside the folder has them."""
     content = json.loads((folder / "gains.json").read_text(encoding="utf-8"))
-    parts = [content["text"]]
+    parts = ["\n".join(f"- {told}" for told in content["data"]["columns"].values())]
     for each in content["figures"]:
         parts += [f"![{each['label']}]({folder.name}/{each['png']})", each["caption"]]
     return "\n\n".join(parts)

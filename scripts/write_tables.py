@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_tables import choices_table, claims_table, figures, study_table
+from study_tables import beside_table, choices_table, claims_table, figures, study_table
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
@@ -209,6 +209,8 @@ def main() -> None:
         },
         "docs/study.md": {
             "study": study_table(ROOT / "results" / "study-mini"),
+            "beside": beside_table(ROOT / "results" / "study-mini"),
+            "same-rates-beside": beside_table(ROOT / "results" / "same-rates"),
             "choices": choices_table(ROOT / "results" / "study-mini"),
             "ptr-latch": bench_table("ptr-latch"),
             "same-rates": bench_table("same-rates"),

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,11 +183,14 @@ def test_runs_are_repeated_to_the_last_digit(holdfast, recipe, tmp_path):
         holdfast("bench", "run", recipe, "--data-root", tmp_path, "--out", out, "--seeds", 1, "--workers", 1).code == 0
     )
     words = ("bench", "repeat", out, "--data-root", tmp_path, "--only", "l2")
-    done = holdfast(*words)
+    done = holdfast(*words, "--out", tmp_path / "made" / "again.json")
     assert done.code == 0, done.err
     line, last = done.out.splitlines()
     assert line.startswith("photos, l2, seed 0: accuracy ")
-    assert line.endswith(", the same in all figures")
+    assert re.search(r", the same in all figures; \d+ s$", line)
+    (again,) = json.loads((tmp_path / "made" / "again.json").read_text())["runs"]
+    assert (again["row"], again["seed"], again["differing"]) == ("l2", 0, [])
+    assert again["after"]["test.accuracy"] == again["before"]["test.accuracy"]
     assert last == "1 of 1 runs give the same figures to the last digit"
     file = next(f for f in (out / "runs").iterdir() if json.loads(f.read_text())["row"] == "l2")
     content = json.loads(file.read_text())

@@ -39,6 +39,18 @@ class Repeated:
         names = dict.fromkeys(name for name in (*self.before, *self.after) if name.startswith(_MEASURED))
         return [name for name in names if self.before.get(name) != self.after.get(name)]
 
+    def as_data(self) -> dict[str, Any]:
+        """For a file: the run, every figure then and now, the names of those that differ."""
+        return {
+            "row": self.job.cell.row,
+            "column": self.job.cell.column,
+            "seed": self.job.seed,
+            "method": self.job.settings.method,
+            "before": dict(self.before),
+            "after": dict(self.after),
+            "differing": self.differing,
+        }
+
     @property
     def elsewhere(self) -> list[str]:
         """What was different about the machine and the packages, in words."""

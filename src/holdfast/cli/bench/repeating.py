@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,10 +22,12 @@ def repeat(
     seeds: Annotated[int | None, typer.Option(min=1, help="how many runs of each cell; default: all")] = None,
     data_root: DataRoot = Path(),
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each run; others round otherwise")] = 1,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON file for all figures, then and now")] = None,
 ) -> None:
     """Do finished runs once more and compare their figures with those written down.
 
-    The folder itself is left as it is. The command ends with code 1 where any figure differs.
+    The folder itself is left as it is. Runs are done one after the other, so that their seconds compare where the
+    machine does nothing else. The command ends with code 1 where any figure differs.
     """
     from holdfast.bench.asked import asked_one
     from holdfast.bench.grid import Scope
@@ -37,6 +41,8 @@ def repeat(
     for each in repeated(finished(one.recipe, scope, results.absolute()), threads=threads):
         typer.echo(_comparison(each, one.recipe.metric))
         compared.append(each)
+        if out is not None:
+            _write(out, compared)
     differing = [each for each in compared if each.differing]
     elsewhere = dict.fromkeys(what for each in differing for what in each.elsewhere)
     typer.echo(f"{len(compared) - len(differing)} of {len(compared)} runs give the same figures to the last digit")
@@ -45,11 +51,20 @@ def repeat(
         raise typer.Exit(1)
 
 
+def _write(out: Path, compared: Sequence[Repeated]) -> None:
+    from holdfast.data.atomic import atomic_writer
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(out) as handle:
+        handle.write((json.dumps({"runs": [each.as_data() for each in compared]}, indent=1) + "\n").encode())
+
+
 def _comparison(each: Repeated, metric: str) -> str:
     """One run in a line: its figure now, and how it differs from the one written down."""
     name = f"test.{metric}"
     run = f"{each.job.cell.column}, {each.job.cell.row}, seed {each.job.seed}"
     now, before = each.after.get(name), each.before.get(name)
+    took = f"{each.after['seconds']:.0f} s" if "seconds" in each.after else "time unknown"
     if not each.differing:
-        return f"{run}: {metric} {now:.6f}, the same in all figures"
-    return f"{run}: {metric} {now:.6f}, written down {before:.6f}; different: {', '.join(each.differing)}"
+        return f"{run}: {metric} {now:.6f}, the same in all figures; {took}"
+    return f"{run}: {metric} {now:.6f}, written down {before:.6f}; different: {', '.join(each.differing)}; {took}"
