@@ -1,6 +1,7 @@
 """One runner whose training takes a moment and writes down that it was asked: ``python runners.py JSON``.
 
-The JSON has ``recipe``, ``root``, ``out``, ``log``, ``seconds`` and ``share``.
+The JSON has ``recipe``, ``root``, ``out``, ``log``, ``seconds``, ``share``, and ``together``: how many wait for each
+other before their first run.
 """
 
 import json
@@ -29,8 +30,17 @@ def main(told):
 
     _, recipe = load(told["recipe"])
     plan = make_plan(recipe, Scope(Path(told["root"])), Path(told["out"]), writes=True)
+    meet(Path(told["log"]).parent / "here", told["together"])
     with Claims(plan.store.claims) as claims:
         Worker(plan, claims, fit=fit, share=told["share"]).work()
+
+
+def meet(place, together):
+    """Wait until as many processes are here."""
+    place.mkdir(exist_ok=True)
+    (place / str(os.getpid())).touch()
+    while len(list(place.iterdir())) < together:
+        time.sleep(0.01)
 
 
 if __name__ == "__main__":

@@ -33,13 +33,15 @@ def cluster():
 
 
 def moment(log, seconds=0.3):
-    """A training that takes a moment and notes on which machine."""
+    """A training that takes a moment, notes on which machine, and begins once both machines have got one."""
 
     def fit(settings):
         import ray
 
         with open(log, "a") as notes:
             notes.write(f"{settings.out.name.partition('.')[0]} {ray.get_runtime_context().get_node_id()}\n")
+        while len({line.split()[1] for line in log.read_text().splitlines()}) < 2:
+            time.sleep(0.05)
         time.sleep(seconds)
         if settings.method == "l2" and settings.seed == 1:
             raise ZeroDivisionError("by intent")

@@ -26,9 +26,14 @@ def runner(root, tmp_path):
     (tmp_path / "log").touch()
     started = []
 
-    def start(seconds, share=0):
+    def start(seconds, share=0, together=1):
         told = {"recipe": tmp_path / "small.yaml", "root": root, "out": tmp_path / "out", "log": tmp_path / "log"}
-        words = {**{name: str(path) for name, path in told.items()}, "seconds": seconds, "share": share}
+        words = {
+            **{name: str(path) for name, path in told.items()},
+            "seconds": seconds,
+            "share": share,
+            "together": together,
+        }
         command = [sys.executable, str(Path(__file__).with_name("runners.py")), json.dumps(words)]
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
         return started[-1]
@@ -57,7 +62,7 @@ def finished(tmp_path):
 
 
 def test_three_runners_at_once_do_no_run_twice(runner, tmp_path):
-    processes = [runner(0.02, share) for share in range(3)]
+    processes = [runner(0.02, share, together=3) for share in range(3)]
     for process in processes:
         assert process.wait(timeout=120) == 0, process.stderr.read()
     begun, ended = log(tmp_path)

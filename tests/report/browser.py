@@ -57,6 +57,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
 
     def call(self, method, **params):
         self._count += 1
@@ -87,8 +88,9 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()
-        self.call("Page.navigate", url=path.as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+        loader = self.call("Page.navigate", url=path.as_uri())["loaderId"]
+        loaded = {"name": "load", "loaderId": loader}  # of this page: the browser's own first one may still be loading
+        while not any(loaded.items() <= event.get("params", {}).items() for event in self.events):
             self.events.append(self._next())
 
     def run(self, script):
