@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -9,6 +10,8 @@ from scipy import stats
 from holdfast.bench.beside import Beside, beside, compared, corrected
 from holdfast.bench.formats import FORMATS
 from holdfast.bench.statistics import holm
+
+from .conftest import figures
 
 PLAIN = {0: 1.0, 1: 1.4, 2: 0.9, 3: 1.2}
 BETTER = {0: 0.7, 1: 1.2, 2: 0.5, 3: 0.8}
@@ -55,6 +58,14 @@ def test_each_figure_is_corrected_over_all_its_differences():
     assert found[1]["ece"].p == pytest.approx(raw[0])  # alone among its kind
 
 
+def test_a_difference_beyond_chance_has_an_arrow():
+    gap = compared({"nll": Beside(BETTER)}, {"nll": Beside(PLAIN)})["nll"]
+    assert gap.settled == 0  # nothing is told before the correction
+    assert (replace(gap, p=0.049).settled, replace(gap, p=0.05).settled) == (-1, 0)
+    worse = compared({"nll": Beside(PLAIN)}, {"nll": Beside(BETTER)})["nll"]
+    assert replace(worse, p=0.001).arrow == " \N{UPWARDS ARROW}"
+
+
 def test_the_table_tells_them_to_programs(recipe, table):
     nll = {"plain": PLAIN, "ptr": BETTER, "l2": PLAIN}
 
@@ -72,3 +83,18 @@ def test_the_table_tells_them_to_programs(recipe, table):
     assert found["nll_p_holm"] == pytest.approx(4 * theirs.pvalue)  # over both rows in both columns
     assert cells["plain", "reds"]["nll_difference"] is None
     assert found["ece_difference"] is None
+
+
+def test_the_table_has_arrows_and_says_what_they_mean(recipe, table):
+    def fit(settings):
+        nll = 1.0 + 0.01 * settings.seed - 0.5 * (settings.method == "ptr(R=3)") + 0.001 * settings.seed**2
+        return figures(settings) | ({"test.nll": nll} if settings.measure_test else {})
+
+    made = table(recipe, fit, seeds=3)
+    lines = FORMATS["md"](made).splitlines()
+    assert [line.count("\N{DOWNWARDS ARROW}") for line in lines if line.startswith("| ") and "ptr(R=3)" in line] == [
+        1,
+        1,
+    ]
+    assert sum("\N{DOWNWARDS ARROW}" in line for line in lines) == 3  # two cells and a note
+    assert FORMATS["latex"](made).count(r"$\downarrow$") == 2

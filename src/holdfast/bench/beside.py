@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from holdfast.bench.statistics import Paired, holm, mean, paired_difference, sample_std
+from holdfast.bench.statistics import LEVEL, Paired, holm, mean, paired_difference, sample_std
 
 COMPARED = ("nll", "ece")
 """Of which differences are taken; seconds depend on what else a machine does."""
@@ -37,6 +37,18 @@ class Beside:
     def std(self) -> float | None:
         """Sample standard deviation; None for a single run."""
         return sample_std(list(self.values.values())) if len(self.values) > 1 else None
+
+    @property
+    def settled(self) -> int:
+        """-1 where it lies below the row measured against beyond chance, 1 where above, else 0."""
+        if self.difference is None or self.p is None or self.p >= LEVEL:
+            return 0
+        return 1 if self.difference.mean > 0 else -1
+
+    @property
+    def arrow(self) -> str:
+        """The same as a sign behind the figure."""
+        return {-1: " \N{DOWNWARDS ARROW}", 0: "", 1: " \N{UPWARDS ARROW}"}[self.settled]
 
 
 def beside(figures: Mapping[int, Mapping[str, Any]], part: str) -> dict[str, Beside]:

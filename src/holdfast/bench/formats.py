@@ -28,6 +28,7 @@ HEADINGS = (
     "published",
     "difference",
 )
+_ARROWS = str.maketrans({"\N{DOWNWARDS ARROW}": r"$\downarrow$", "\N{UPWARDS ARROW}": r"$\uparrow$"})
 _ALWAYS = 4  # these first ones are shown where they are empty too
 
 
@@ -109,7 +110,8 @@ def _runs(entry: Entry) -> str:
 
 
 def _beside(entry: Entry, name: str, digits: int, factor: float = 1) -> str:
-    return "" if name not in entry.beside else f"{factor * entry.beside[name].mean:.{digits}f}"
+    figure = entry.beside.get(name)
+    return "" if figure is None else f"{factor * figure.mean:.{digits}f}{figure.arrow}"
 
 
 def _with_spread(value: float | None, std: float | None) -> str:
@@ -185,4 +187,4 @@ def _pipes(cells: Sequence[str] | Any) -> str:
 def _escaped(text: str) -> str:
     for plain, escaped in (("\\", r"\textbackslash "), *((mark, f"\\{mark}") for mark in "&%$#_{}")):
         text = text.replace(plain, escaped)
-    return text.replace("±", r"$\pm$").replace("²", "$^2$").replace("<", "$<$")
+    return text.replace("±", r"$\pm$").replace("²", "$^2$").replace("<", "$<$").translate(_ARROWS)

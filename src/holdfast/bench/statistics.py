@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from holdfast.core.errors import UsageError
 
+LEVEL = 0.05
+"""Of a probability, corrected where there are several: below it a difference is called beyond chance."""
+
 
 @dataclass(frozen=True)
 class Paired:

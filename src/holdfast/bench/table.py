@@ -190,6 +190,11 @@ def _notes(plan: Plan, entries: Sequence[Entry]) -> list[str]:
         notes.append("* fewer runs than were asked for.")
     if any(entry.part == "val" and entry.values for entry in entries):
         notes.append("The data have no test part: figures are of the validation part.")
+    if any(figure.settled for entry in entries for figure in entry.beside.values()):
+        notes.append(
+            "\N{DOWNWARDS ARROW} \N{UPWARDS ARROW} NLL or ECE below or above that of the row that gains are over, "
+            "paired by seed and beyond chance after Holm's correction; below is better."
+        )
     trials = sorted({entry.trials for entry in entries if entry.trials})
     if len(trials) > 1:
         notes.append(f"Tuned with unequal numbers of trials, {trials[0]} to {trials[-1]}.")

@@ -61,8 +61,9 @@ def _printed(entry: Entry) -> tuple[Cell, Cell]:
 
 
 def _beside(entry: Entry, name: str) -> Cell:
-    value = entry.beside[name].mean if name in entry.beside else math.nan
-    return number_cell(measure(name if name == "seconds" else f"test.{name}").number(value), value)
+    figure = entry.beside.get(name)
+    value, arrow = (math.nan, "") if figure is None else (figure.mean, figure.arrow)
+    return number_cell(f"{measure(name if name == 'seconds' else f'test.{name}').number(value)}{arrow}", value)
 
 
 def _key(value: float | None) -> float:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from holdfast.bench.statistics import LEVEL
 from holdfast.report.groups import Group
 from holdfast.report.measures import Measure, counted
-
-LEVEL = 0.05
-"""A gain whose corrected probability lies below this is beyond chance."""
 
 
 def settled(group: Group) -> bool:

@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from holdfast.analysis.finished import differing, method_of
 from holdfast.analysis.pair.compared import Compared
 from holdfast.analysis.pair.paired_runs import Asked, Pair
-from holdfast.bench.statistics import Paired
+from holdfast.bench.statistics import LEVEL, Paired
 from holdfast.report.measures import MINUS, fixed, measure
-
-LEVEL = 0.05
-"""Of McNemar's test, below which counts are said to differ."""
 
 
 def paragraph(pair: Pair, found: Compared) -> str:

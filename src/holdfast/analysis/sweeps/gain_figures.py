@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast.analysis.drawing import Drawn, drawn
 from holdfast.analysis.sweeps.shown import runs_in_words
 from holdfast.analysis.sweeps.sweep import Point
-from holdfast.bench.table import Entry
+from holdfast.bench.statistics import LEVEL
 from holdfast.report.measures import Measure, fixed
 from holdfast.report.palette import MUTED, RULE, method_colour
 from holdfast.report.svg import chart, panels
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 WIDTH = 6.4
 _MARGIN = "A row far from all others is told in numbers. "
 _STYLES = ("o-", "s--", "^:", "D-.")
-
-
-LEVEL = 0.05
-"""Of the corrected probabilities."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +45,6 @@ class Figure:
     factor: float
     digits: int
     unit: str = ""
-
-    def settled(self, entry: Entry) -> bool:
-        """Whether the entry's difference in it is beyond chance after correction."""
-        p = entry.beside[self.name].p if self.name in entry.beside else None
-        return p is not None and p < LEVEL
 
     def signed(self, value: float) -> str:
         """A difference with its sign."""
@@ -146,7 +137,8 @@ def _mean(axes: Axes, place: int, point: Point, figure: Figure | None, *, far: b
     if figure is None:
         mean, spread, digits, filled = point.mean, entry.std, 1, settled(point)
     elif figure.name in entry.beside:
-        found, digits, filled = entry.beside[figure.name], figure.digits, figure.settled(entry)
+        found, digits = entry.beside[figure.name], figure.digits
+        filled = found.settled != 0
         mean, spread = figure.factor * found.mean, None if found.std is None else figure.factor * found.std
     else:
         return

@@ -69,10 +69,10 @@ def in_words(column: str, points: Sequence[Point]) -> str:
 def _beside_in_words(points: Sequence[Point], name: str) -> str:
     """Rows whose likelihood or calibration differs after correction, the better ones first."""
     figure = FIGURES[name]
-    apart = [(p.entry.label, p.entry.beside[name]) for p in points if figure.settled(p.entry)]
-    differences = [(label, each.difference) for label, each in apart if each.difference is not None]
+    measured = [(p.entry.label, p.entry.beside[name]) for p in points if name in p.entry.beside]
+    differences = [(label, each.difference) for label, each in measured if each.difference and each.settled]
     if not differences:
-        compared = any(name in p.entry.beside and p.entry.beside[name].difference for p in points)
+        compared = any(each.difference for _, each in measured)
         return f"{figure.short}: no difference after Holm's correction" if compared else ""
     told = [
         f"{label} {figure.signed(gap.mean)}{figure.unit} ({figure.signed(gap.low)} to {figure.signed(gap.high)})"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from holdfast.analysis.sweeps.sweep import Point
+from holdfast.bench.statistics import LEVEL
 from holdfast.report.measures import fixed
 from holdfast.report.palette import Colour
 
@@ -26,7 +27,7 @@ def gain_in_words(point: Point) -> str:
     if gain is None or p is None:
         return "too few pairs of runs to say what it gains"
     shown = f"{fixed(gain.mean, 1)} points over {point.entry.against}"
-    verdict = "beyond chance" if p < 0.05 else "not beyond chance"
+    verdict = "beyond chance" if p < LEVEL else "not beyond chance"
     return (
         f"{shown} (95 % interval {fixed(gain.low, 1)} to {fixed(gain.high, 1)}, {gain.pairs} pairs; p = {p:.2g} after "
         f"Holm's correction: {verdict})"

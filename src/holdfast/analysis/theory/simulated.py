@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.bench.statistics import Paired, holm, paired_difference
+from holdfast.bench.statistics import LEVEL, Paired, holm, paired_difference
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Agreement:
     def sentence(self) -> str:
         """In words; of intervals at 95 %, one in twenty misses the truth by chance."""
         how = (
-            "no difference is beyond chance" if self.smallest_p >= 0.05 else "at least one difference is beyond chance"
+            "no difference is beyond chance" if self.smallest_p >= LEVEL else "at least one difference is beyond chance"
         )
         return (
             f"The 95 % interval of the simulation holds the closed form in {self.inside} of {self.total} comparisons, "
