@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from holdfast.bench.formats import FORMATS
 from holdfast.bench.grid import Cell, Scope
 from holdfast.bench.plan import Plan, stored_plan
 from holdfast.bench.recipe import Recipe
-from holdfast.bench.table import make_table
+from holdfast.bench.statistics import LEVEL
+from holdfast.bench.table import Entry, make_table
 
 PRINTED = {  # row of the study: recipe and row of the papers' tables, with what the gain is over
     "l2_sp": [("li2018-table2", "l2_sp"), ("wan2019-table2", "l2_sp"), ("wan2019-table3", "l2_sp")],
@@ -64,6 +65,38 @@ def study_table(folder: Path) -> str:
     parts += [f"Trials that failed, for their training diverged: {'; '.join(diverged)}.\n"] if diverged else []
     parts += ["Not run yet:", "", *lines] if lines else []
     return "\n".join(parts)
+
+
+def summary_table(folder: Path, columns: Mapping[str, str]) -> str:
+    """Rows with runs in all of these columns: accuracy, gain and likelihood in each.
+
+    Args:
+        folder: of the results.
+        columns: of the recipe, with what a reader calls them.
+    """
+    table = make_table(stored_plan(load(folder.name)[1], Scope(), folder))
+    places = {(entry.row, entry.column): entry for entry in table.entries if entry.values}
+    heads = [part for name in columns.values() for part in (f"{name}, %", "gain, 95 % interval", "NLL")]
+    lines = [f"| method | {' | '.join(heads)} |", f"|---{'|---' * len(heads)}|"]
+    for row in dict.fromkeys(row for row, _ in places):
+        of_row = [places.get((row, column)) for column in columns]
+        found = [entry for entry in of_row if entry is not None]
+        if len(found) == len(columns):
+            lines.append(f"| `{found[0].label}` | {' | '.join(part for entry in found for part in in_short(entry))} |")
+    return "\n".join(lines)
+
+
+def in_short(entry: Entry) -> tuple[str, str, str]:
+    """Accuracy, gain and likelihood of a cell; a gain beyond chance is bold."""
+    spread = "" if entry.std is None else f" ± {entry.std:.1f}"
+    gain = "" if entry.gain is None else f"{entry.gain.mean:+.1f} ({entry.gain.low:+.1f} to {entry.gain.high:+.1f})"
+    nll = entry.beside.get("nll")
+    settled = entry.p is not None and entry.p < LEVEL
+    return (
+        f"{entry.mean:.1f}{spread}" + ("" if entry.complete else f", {len(entry.values)} runs"),
+        f"**{gain}**" if settled else gain,
+        "" if nll is None else f"{nll.mean:.2f}{nll.arrow}",
+    )
 
 
 def beside_table(folder: Path) -> str:

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from study_tables import beside_table, choices_table, claims_table, figures, study_table
+from study_tables import beside_table, choices_table, claims_table, figures, study_table, summary_table
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
@@ -197,9 +197,15 @@ def main() -> None:
     check = parser.parse_args().check
     defaults, real = real_images()
     tables = {
-        "README.md": {"methods": methods_table("docs/methods/"), "real": real},
+        "README.md": {
+            "methods": methods_table("docs/methods/"),
+            "study": summary_table(
+                ROOT / "results" / "study-mini",
+                {"flowers17_5/imagenet": "flowers17, 5 a class", "clothing_10/imagenet": "clothing, 10 a class"},
+            ),
+        },
         "docs/overhead.md": {"overhead": overhead_table(), "torchjd": torchjd_table()},
-        "docs/defaults.md": {"defaults": defaults},
+        "docs/defaults.md": {"defaults": defaults, "real": real},
         "docs/theory.md": theory(),
         "docs/datasets.md": {
             "datasets": datasets_table(),
