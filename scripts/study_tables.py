@@ -123,6 +123,19 @@ def compared(figure: Beside | None, factor: float) -> str | None:
     return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}) | {p}"
 
 
+def repeats_table(file: Path) -> str:
+    """Runs done once more by ``holdfast bench repeat --out``: whether they gave the same, and what each took now."""
+    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
+    plain = next(run["after"]["seconds"] for run in runs if run["row"] == "plain")
+    lines = ["| method | accuracy, % | once more | figures that differ | seconds | × plain |", "|---" * 6 + "|"]
+    for run in runs:
+        then, now = (100 * run[which]["test.accuracy"] for which in ("before", "after"))
+        took, differing = run["after"]["seconds"], ", ".join(run["differing"]) or "none"
+        cells = [f"`{run['method']}`", f"{then:.2f}", f"{now:.2f}", differing, f"{took:.1f}", f"{took / plain:.2f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def choices_table(folder: Path) -> str:
     """What the trials chose for each cell with runs, and the validation accuracies of the best and the second."""
     plan = stored_plan(load(folder.name)[1], Scope(), folder)
