@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from holdfast.functional.fisher import chosen_labels, squared_scores, squared_scores_singly
+from holdfast.functional.fisher import chosen_labels, drawn_classes, squared_scores, squared_scores_singly
 from methods.loop import NETWORKS, image_batches
 from reference import fisher as oracle
 
@@ -81,3 +81,18 @@ def test_labels_are_drawn_from_the_probabilities():
     assert bool((weights == 0.2).all())
     again, _ = chosen_labels(log_f[:7], "monte_carlo", 5, [torch.Generator().manual_seed(i) for i in range(7)])
     assert torch.equal(again, classes[:7])
+
+
+def test_a_class_is_the_first_whose_share_reaches_beyond_the_number():
+    f = torch.tensor([[0.0, 0.5, 0.0, 0.25, 0.25]])
+    (seen,) = drawn_classes(f, 2000, [torch.Generator().manual_seed(0)])
+    u = torch.rand(2000, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    wanted = [1 if one < 0.5 else 3 if one < 0.75 else 4 for one in u.tolist()]
+    assert seen.tolist() == wanted
+    assert set(wanted) == {1, 3, 4}  # what has no share is never drawn
+
+
+def test_probabilities_that_do_not_quite_add_up_are_taken_as_shares():
+    f = torch.tensor([[0.3, 0.3, 0.3]])
+    (seen,) = drawn_classes(f, 6000, [torch.Generator().manual_seed(1)])
+    torch.testing.assert_close(torch.bincount(seen) / 6000, torch.full((3,), 1 / 3), atol=0.03, rtol=0)

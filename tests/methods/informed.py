@@ -42,8 +42,19 @@ def drawn_labels(model, x, labels):
     found = []
     for number, f in enumerate(oracle.probabilities(model, x)):
         draw = generator("cpu", SEED, "fisher", number)
-        found.append(torch.multinomial(torch.tensor(f, dtype=torch.float64), labels, True, generator=draw).tolist())
+        uniform = torch.rand(labels, dtype=torch.float64, generator=draw).tolist()
+        found.append([first_above(f, u) for u in uniform])
     return found
+
+
+def first_above(f, u):
+    """The first class at which the probabilities so far add up to more than u."""
+    so_far = 0.0
+    for k, share in enumerate(f):
+        so_far += share
+        if u < so_far:
+            return k
+    return len(f) - 1
 
 
 def write(path, F, make, **record):

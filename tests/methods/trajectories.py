@@ -1,10 +1,12 @@
 """Golden trajectories: what a seeded run on the two networks gave when it was last looked at.
 
-``python -m methods.trajectories`` (in tests/) writes them anew; do so only where a change of the numbers is meant,
-and say why in the commit.
+``python -m methods.trajectories STEM...`` (in tests/) writes those of some methods anew, all without a name; do so only
+where a change of the numbers is meant, and say why in the commit.
 """
 
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -76,12 +78,12 @@ def follows_golden(text: str) -> None:
             assert now[network][name] == pytest.approx(numbers, rel=1e-9, abs=1e-12), f"{network} {name}"
 
 
-def main() -> None:
-    """Write every file."""
+def main(stems: Sequence[str]) -> None:
+    """Write the files of these methods, or every file."""
     FOLDER.mkdir(exist_ok=True)
-    for text in TEXTS:
+    for text in (text for text in TEXTS if not stems or file_of(text).stem in stems):
         file_of(text).write_text(json.dumps({"text": text} | trajectory(text), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

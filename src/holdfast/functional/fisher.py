@@ -36,11 +36,27 @@ def chosen_labels(log_f: Tensor, kind: str, count: int, generators: Sequence[tor
     if kind == "topk":
         best, classes = f.topk(min(count, f.shape[1]), dim=1)
         return classes, best / best.sum(1, keepdim=True)
-    drawn = [
-        torch.multinomial(row.cpu(), count, replacement=True, generator=g) for row, g in zip(f, generators, strict=True)
-    ]
-    classes = torch.stack(drawn).to(f.device)
+    classes = drawn_classes(f, count, generators)
     return classes, torch.full_like(classes, 1 / count, dtype=f.dtype)
+
+
+def drawn_classes(f: Tensor, count: int, generators: Sequence[torch.Generator]) -> Tensor:
+    r"""Classes drawn with replacement: :math:`k = \min\{j : u < \sum_{i\le j}f_i\}`, u uniform on [0, 1).
+
+    ``torch.multinomial`` gives other classes for the same generator in other versions of torch; uniform numbers stay.
+
+    Args:
+        f: probabilities (n, C).
+        count: draws of each sample.
+        generators: one for each sample, on the CPU.
+
+    Returns:
+        classes (n, count).
+    """
+    below = f.cpu().double().cumsum(1)
+    u = torch.stack([torch.rand(count, dtype=torch.float64, generator=g) for g in generators])
+    drawn = torch.searchsorted(below, u * below[:, -1:], right=True)
+    return drawn.clamp(max=f.shape[1] - 1).to(f.device)  # rounding may put u·Σf at Σf itself
 
 
 def squared_scores(
