@@ -10,7 +10,7 @@ from torch import nn
 import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.core.method import Method, State, Sum
-from methods.loop import HEAD_LR, NETWORKS, Loop, assert_equal
+from methods.loop import HEAD_LR, LR, NETWORKS, Loop, assert_equal
 from reference.networks import HEAD, source_head, token_net
 
 
@@ -41,18 +41,37 @@ def dtnh(method):
 
 @pytest.mark.parametrize("make", NETWORKS)
 @pytest.mark.parametrize("around", [lambda m: m, dtnh], ids=["bare", "dtnh"])
-def test_a_module_of_a_state_trains_at_the_heads_rate_and_decays_by_kind(make, around):
+def test_a_source_head_trains_at_the_bodys_rate_and_decays_by_kind(make, around):
     loop = Loop(Sum((around(SecondHead()),)), make, weight_decay=0.1)
     second = loop.methods._extras.refs()
     assert [r.name.rpartition(".")[2] for r in second] == ["weight", "bias"]
     groups = {group["name"]: group for group in loop.optimizer.param_groups}
-    assert groups["extra"]["params"][0] is second[0].param
-    assert groups["extra_no_decay"]["params"][0] is second[1].param
-    assert (groups["extra"]["lr"], groups["extra"]["weight_decay"]) == (HEAD_LR, 0.1)
-    assert groups["extra_no_decay"]["weight_decay"] == 0
+    assert groups["source"]["params"][0] is second[0].param
+    assert groups["source_no_decay"]["params"][0] is second[1].param
+    assert (groups["source"]["lr"], groups["source"]["weight_decay"]) == (LR, 0.1)
+    assert groups["source_no_decay"]["weight_decay"] == 0
+    assert not any(name.startswith("extra") for name in groups)
     before = [r.param.detach().clone() for r in second]
     loop.train(2)
     assert all(not torch.equal(r.param, old) for r, old in zip(second, before, strict=True))
+
+
+def test_a_new_module_trains_at_the_heads_rate_beside_a_source_head():
+    @dataclass(frozen=True)
+    class Projected(SecondHead):
+        stem: ClassVar[str] = "projected"
+
+        def bind(self, model, ctx):
+            return Kept(nn.Linear(ctx.located.in_features, 2).double())
+
+    loop = Loop(Sum((SecondHead(), Projected())), weight_decay=0.1)
+    rates = {group["name"]: group["lr"] for group in loop.optimizer.param_groups}
+    assert list(rates) == ["body", "body_no_decay", "head", "head_no_decay", *(
+        f"{part}{end}" for part in ("source", "extra") for end in ("", "_no_decay")
+    )]  # fmt: skip
+    assert (rates["source"], rates["extra"]) == (LR, HEAD_LR)
+    trained = [p for group in loop.optimizer.param_groups for p in group["params"]]
+    assert len(trained) == len({id(p) for p in trained})
 
 
 @pytest.mark.parametrize("around", [lambda m: m, dtnh], ids=["bare", "dtnh"])

@@ -9,7 +9,7 @@ from holdfast.core.described import Bank, Described
 from holdfast.core.errors import DataError, UsageError
 from holdfast.core.streams import Reader, Stream
 from methods import contract, ranks
-from methods.loop import ADDITIVE_NETWORKS, HEAD_LR, NETWORKS, Loop, SourceData, assert_close, assert_equal, source_head
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, SourceData, assert_close, assert_equal, source_head
 from methods.oracles import batches, follow
 from methods.trajectories import follows_golden
 from reference import btfw as oracle
@@ -96,7 +96,6 @@ def test_trajectory_is_the_oracles(make):
     known = {
         "penalty": joint_train.penalty(lambda t: source[t], 0.4),
         "extra": {joint_train.KEY: source_head(make)},
-        "extra_lr": HEAD_LR,
     }
     follow("btfw(lam=0.4, k=1, bins=8)", make, known, streams=stream())
 

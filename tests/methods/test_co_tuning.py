@@ -12,7 +12,7 @@ import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.functional.relationship import direct, multinomial, reverse
 from methods import contract
-from methods.loop import ADDITIVE_NETWORKS, HEAD_LR, NETWORKS, Loop, assert_close, assert_equal
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, assert_close, assert_equal
 from methods.oracles import batches, follow
 from methods.ranks import train_on_two
 from methods.trajectories import follows_golden
@@ -39,7 +39,7 @@ def source_probabilities(make, temperature: float = 1.0):
 @pytest.mark.parametrize(("text", "lam", "T"), [("co_tuning", 2.3, 1), ("co_tuning(lam=0.7, temperature=2)", 0.7, 2)])
 def test_trajectory_is_the_oracles(make, text, lam, T):
     relationship = oracle.direct(*source_probabilities(make, T), 4)
-    run = {"penalty": oracle.penalty(relationship, lam), "extra": {oracle.KEY: source_head(make)}, "extra_lr": HEAD_LR}
+    run = {"penalty": oracle.penalty(relationship, lam), "extra": {oracle.KEY: source_head(make)}}
     loop = follow(text, make, run)
     assert not torch.equal(loop.added()["source_head.weight"], source_head(make).weight)
 
@@ -51,7 +51,7 @@ def test_trajectory_of_the_reverse_way_is_the_oracles(make):
     W = multinomial(f, y, 4, 0.01)
     given_source = torch.stack([torch.softmax(W[:, s], 0) for s in range(7)])  # the class of a certain source class
     relationship = oracle.reverse(given_source, prior)
-    run = {"penalty": oracle.penalty(relationship, 0.7), "extra": {oracle.KEY: source_head(make)}, "extra_lr": HEAD_LR}
+    run = {"penalty": oracle.penalty(relationship, 0.7), "extra": {oracle.KEY: source_head(make)}}
     follow("co_tuning(lam=0.7, way='reverse', ridge=0.01)", make, run)
 
 

@@ -11,7 +11,7 @@ import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.core.streams import Reader
 from methods import contract, ranks
-from methods.loop import ADDITIVE_NETWORKS, HEAD_LR, NETWORKS, Loop, SourceData, assert_close, differ, source_head
+from methods.loop import ADDITIVE_NETWORKS, NETWORKS, Loop, SourceData, assert_close, differ, source_head
 from methods.oracles import follow
 from methods.trajectories import follows_golden
 from reference import dtnh
@@ -32,7 +32,7 @@ def batches(steps=8, size=8):
 
 def second_head(make):
     """The oracle's extra module, at the head's rate."""
-    return {"extra": {oracle.KEY: source_head(make)}, "extra_lr": HEAD_LR}
+    return {"extra": {oracle.KEY: source_head(make)}}
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -8,7 +8,7 @@ import holdfast
 from holdfast.core.errors import UsageError
 from holdfast.core.types import Batch
 from methods import contract, ranks
-from methods.loop import HEAD_LR, NETWORKS, Loop, assert_close, assert_equal, conv_net, token_net
+from methods.loop import NETWORKS, Loop, assert_close, assert_equal, conv_net, token_net
 from methods.oracles import OPTIONS, batches, follow
 from methods.trajectories import follows_golden
 from reference import dtnh as dtnh_oracle
@@ -25,7 +25,7 @@ def test_contract(check, text):
 
 
 def added(make):
-    return {"extra": {"source_head": source_head(make)}, "extra_lr": HEAD_LR}
+    return {"extra": {"source_head": source_head(make)}}
 
 
 @pytest.mark.parametrize("make", NETWORKS)

@@ -135,7 +135,7 @@ class Composition:
             member.state = member.method.bind(self.model, ctx)
             member.state.key = member.key
         self._decayed = hooks.decay_owners(self._walk())
-        self._extras = Extras(self._walk(), ctx.parameters)
+        self._extras = Extras(self._walk(), ctx.parameters, ctx.source_heads)
 
     def _install_taps(self, model: nn.Module, located: Located, teacher_dtype: torch.dtype | None) -> None:
         wanted = [(tap, m.method.edits_features) for m in self._walk() for tap in m.taps]
@@ -153,7 +153,7 @@ class Composition:
     def param_groups(
         self, model: nn.Module, lr: float, head_lr: float | None = None, weight_decay: float = 0.0
     ) -> list[dict[str, Any]]:
-        """Groups for the host's optimiser: body, head, and those without decay.
+        """Groups for the host's optimiser: body, head, what methods add, and those without decay.
 
         Args:
             model: the prepared network, wrapped or not.
@@ -165,9 +165,13 @@ class Composition:
         mine, theirs = {id(r.param) for r in self._refs}, {id(p) for p in model.parameters()}
         if mine - theirs:
             raise UsageError("param_groups: this is not the network that was prepared; pass the one prepare() returned")
-        return groups.param_groups(
-            self._refs, self._extras.refs(), self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
-        )
+        parts = {
+            "body": [r for r in self._refs if not r.is_head],
+            "head": [r for r in self._refs if r.is_head],
+            "source": self._extras.pretrained(),
+            "extra": self._extras.new(),
+        }
+        return groups.param_groups(parts, self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay)
 
     def calibrate(self, loader: Iterable[Any], as_batch: Callable[[Any], Any] | None = None) -> None:
         """Let the methods that measure something before training read data; done once, and not again on resume.

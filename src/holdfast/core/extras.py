@@ -19,10 +19,14 @@ class Extras:
     Args:
         everything: the bound members.
         network: the network's own parameters.
+        pretrained: those of the modules that come from the pre-trained network.
     """
 
-    def __init__(self, everything: Iterable[Member], network: Iterable[ParamRef]) -> None:
+    def __init__(
+        self, everything: Iterable[Member], network: Iterable[ParamRef], pretrained: Iterable[nn.Module] = ()
+    ) -> None:
         self._network = list(network)
+        self._pretrained = {id(p) for module in pretrained for p in module.parameters()}
         self._foreign: list[Tensor] | None = None
         self._modules = [
             (f"{member.key}.{name}", value)
@@ -42,6 +46,14 @@ class Extras:
             for r in parameter_refs(module, head="\0")  # no part of them is the network's head
         ]
         return [r for r in found if id(r.param) not in mine]
+
+    def new(self) -> list[ParamRef]:
+        """Those that begin at random."""
+        return [r for r in self.refs() if id(r.param) not in self._pretrained]
+
+    def pretrained(self) -> list[ParamRef]:
+        """Those that come from the pre-trained network, such as its head."""
+        return [r for r in self.refs() if id(r.param) in self._pretrained]
 
     def all(self) -> list[ParamRef]:
         """The network's parameters and theirs."""

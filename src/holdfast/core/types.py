@@ -79,9 +79,12 @@ class Context:
     streams: Mapping[str, Stream] = field(default_factory=dict)
     rates: TakenRates = field(default_factory=TakenRates)
     score: Callable[[], float] | None = None
+    source_heads: list[nn.Module] = field(default_factory=list)
 
     def source_head(self, asks: object) -> nn.Module:
         """A copy of the pre-trained network's own head, on the device and of the type of the new one.
+
+        Where it becomes a field of the method's state it trains along, at the body's rate: it is pre-trained too.
 
         Raises:
             UsageError: none was passed to ``prepare``, or it reads features of another width; names who asks.
@@ -98,7 +101,9 @@ class Context:
                 f"{asks}: the source head reads {width} features, the network gives {self.located.in_features}: "
                 "pass the head of the same network"
             )
-        return copy.deepcopy(self.source).to(new.device, new.dtype).requires_grad_(True)
+        head = copy.deepcopy(self.source).to(new.device, new.dtype).requires_grad_(True)
+        self.source_heads.append(head)
+        return head
 
     def stream(self, name: str, asks: object) -> Reader:
         """A new reader at the beginning of a stream.

@@ -22,7 +22,7 @@ class JointTrain(Method):
 
     where J is the task loss on the target's batch and :math:`J_{source}` the mean cross-entropy of the source head on
     as many samples of the stream ``source``. The source head begins as a copy of the pre-trained network's own and
-    trains along, at the head's rate. Both batches pass through the same body, the source's after the target's, each
+    trains along, at the body's rate. Both batches pass through the same body, the source's after the target's, each
     with its own batch statistics. The source head reads the representation before any dropout of the head.
 
     Additive over micro-batches, and over ranks, where batch normalisation is frozen or absent: the source samples of
