@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from holdfast.bench.beside import Beside
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
-from holdfast.bench.grid import Cell, Scope
+from holdfast.bench.grid import Cell, Job, Scope
 from holdfast.bench.plan import Plan, stored_plan
 from holdfast.bench.recipe import Recipe
 from holdfast.bench.statistics import LEVEL
@@ -61,8 +61,9 @@ def study_table(folder: Path) -> str:
             waiting[entry.column].append(entry.label)
     lines = [f"- {column}: {', '.join(labels)}" for column, labels in waiting.items()]
     parts = [FORMATS["md"](begun)]
-    diverged = list(failed_trials(plan))
-    parts += [f"Trials that failed, for their training diverged: {'; '.join(diverged)}.\n"] if diverged else []
+    trials, final = list(failed(plan, list(plan.trials()))), list(failed(plan, list(plan.final())))
+    parts += [f"Trials that failed: {'; '.join(trials)}.\n"] if trials else []
+    parts += [f"Final runs that failed, and count in no mean: {'; '.join(final)}.\n"] if final else []
     parts += ["Not run yet:", "", *lines] if lines else []
     return "\n".join(parts)
 
@@ -156,16 +157,16 @@ def choices_table(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def failed_trials(plan: Plan) -> Iterator[str]:
-    """Cells that lost trials: how many of how many."""
-    failed = plan.store.failed()
-    trials: dict[Cell, list[bool]] = defaultdict(list)
-    for job in plan.trials():
-        trials[job.cell].append(job.name in failed)
-    for cell, lost in trials.items():
-        if any(lost):
+def failed(plan: Plan, jobs: Sequence[Job]) -> Iterator[str]:
+    """Cells that lost some of these runs: how many of how many, and why."""
+    cells: dict[Cell, list[Job]] = defaultdict(list)
+    for job in jobs:
+        cells[job.cell].append(job)
+    for cell, of_cell in cells.items():
+        reasons = [reason.partition(";")[0] for job in of_cell if (reason := plan.store.reason(job.name)) is not None]
+        if reasons:
             label = plan.grid.recipe.methods[cell.row].label or cell.row
-            yield f"{label} in {cell.column} {sum(lost)} of {len(lost)}"
+            yield f"{label} in {cell.column} {len(reasons)} of {len(of_cell)} ({', '.join(dict.fromkeys(reasons))})"
 
 
 def figures(folder: Path) -> str:
