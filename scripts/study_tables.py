@@ -124,6 +124,18 @@ def compared(figure: Beside | None, factor: float) -> str | None:
     return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}) | {p}"
 
 
+def curvature_table(file: Path) -> str:
+    """What benchmarks/curvature.py found: the largest eigenvalue of each penalty, and the strengths that rates bear."""
+    found = json.loads(file.read_text(encoding="utf-8"))["penalties"]
+    rates = list(next(iter(found.values()))["largest_strength_at_rate"])
+    heads = ["penalty, at strength 1", "largest eigenvalue", *(f"strength borne at {rate}" for rate in rates)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for text, each in found.items():
+        borne = (f"{each['largest_strength_at_rate'][rate]:.2g}" for rate in rates)
+        lines.append(f"| `{text}` | {each['largest_eigenvalue']:.3g} | {' | '.join(borne)} |")
+    return "\n".join(lines)
+
+
 def repeats_table(file: Path) -> str:
     """Runs done once more by ``holdfast bench repeat --out``: whether they gave the same, and what each took now."""
     runs = json.loads(file.read_text(encoding="utf-8"))["runs"]

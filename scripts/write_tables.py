@@ -13,7 +13,16 @@ import re
 import sys
 from pathlib import Path
 
-from study_tables import beside_table, choices_table, claims_table, figures, study_table, summary_table
+from study_tables import (
+    beside_table,
+    choices_table,
+    claims_table,
+    curvature_table,
+    figures,
+    repeats_table,
+    study_table,
+    summary_table,
+)
 
 from holdfast.bench.catalogue import load
 from holdfast.bench.formats import FORMATS
@@ -220,6 +229,8 @@ def main() -> None:
             "choices": choices_table(ROOT / "results" / "study-mini"),
             "ptr-latch": bench_table("ptr-latch"),
             "same-rates": bench_table("same-rates"),
+            "curvature": curvature_table(ROOT / "results" / "curvature.json"),
+            "repeated": repeats_table(ROOT / "results" / "study-repeated.json"),
             "figures": figures(ROOT / "docs" / "study"),
             "claims": claims_table(),
         },
