@@ -136,15 +136,24 @@ def curvature_table(file: Path) -> str:
     return "\n".join(lines)
 
 
-def repeats_table(file: Path) -> str:
-    """Runs done once more by ``holdfast bench repeat --out``: whether they gave the same, and what each took now."""
-    runs = json.loads(file.read_text(encoding="utf-8"))["runs"]
-    plain = next(run["after"]["seconds"] for run in runs if run["row"] == "plain")
-    lines = ["| method | accuracy, % | once more | figures that differ | seconds | × plain |", "|---" * 6 + "|"]
-    for run in runs:
+def repeats_table(first: Path, again: Path) -> str:
+    """Runs done once more by ``holdfast bench repeat --out``, some of them twice: whether they gave the same, and when."""
+    passes = [json.loads(file.read_text(encoding="utf-8"))["runs"] for file in (first, again)]
+    seconds = [{run["row"]: f"{run['after']['seconds']:.0f}" for run in runs} for runs in passes]
+    lines = [
+        "| method | accuracy, % | once more | figures that differ | seconds | in a second pass |",
+        "|---" * 6 + "|",
+    ]
+    for run in passes[0]:
         then, now = (100 * run[which]["test.accuracy"] for which in ("before", "after"))
-        took, differing = run["after"]["seconds"], ", ".join(run["differing"]) or "none"
-        cells = [f"`{run['method']}`", f"{then:.2f}", f"{now:.2f}", differing, f"{took:.1f}", f"{took / plain:.2f}"]
+        differing = ", ".join(run["differing"]) or "none"
+        cells = [
+            f"`{run['method']}`",
+            f"{then:.2f}",
+            f"{now:.2f}",
+            differing,
+            *(row.get(run["row"], "") for row in seconds),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

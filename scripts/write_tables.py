@@ -230,7 +230,7 @@ def main() -> None:
             "ptr-latch": bench_table("ptr-latch"),
             "same-rates": bench_table("same-rates"),
             "curvature": curvature_table(ROOT / "results" / "curvature.json"),
-            "repeated": repeats_table(ROOT / "results" / "study-repeated.json"),
+            "repeated": repeats_table(*(ROOT / "results" / f"study-repeated{end}.json" for end in ("", "-again"))),
             "figures": figures(ROOT / "docs" / "study"),
             "claims": claims_table(),
         },
