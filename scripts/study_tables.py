@@ -137,7 +137,7 @@ def curvature_table(file: Path) -> str:
 
 
 def repeats_table(first: Path, again: Path) -> str:
-    """Runs done once more by ``holdfast bench repeat --out``, some of them twice: whether they gave the same, and when."""
+    """Runs done once more by ``holdfast bench repeat --out``, some of them twice: what they gave, and their seconds."""
     passes = [json.loads(file.read_text(encoding="utf-8"))["runs"] for file in (first, again)]
     seconds = [{run["row"]: f"{run['after']['seconds']:.0f}" for run in runs} for runs in passes]
     lines = [
