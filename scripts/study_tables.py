@@ -148,7 +148,7 @@ def repeats_table(first: Path, again: Path) -> str:
         then, now = (100 * run[which]["test.accuracy"] for which in ("before", "after"))
         differing = ", ".join(run["differing"]) or "none"
         cells = [
-            f"`{run['method']}`",
+            f"{run['row']}: `{run['method']}`",
             f"{then:.2f}",
             f"{now:.2f}",
             differing,
