@@ -165,13 +165,9 @@ class Composition:
         mine, theirs = {id(r.param) for r in self._refs}, {id(p) for p in model.parameters()}
         if mine - theirs:
             raise UsageError("param_groups: this is not the network that was prepared; pass the one prepare() returned")
-        parts = {
-            "body": [r for r in self._refs if not r.is_head],
-            "head": [r for r in self._refs if r.is_head],
-            "source": self._extras.pretrained(),
-            "extra": self._extras.new(),
-        }
-        return groups.param_groups(parts, self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay)
+        return groups.param_groups(
+            self._refs, self._extras, self._decayed, lr=lr, head_lr=head_lr, weight_decay=weight_decay
+        )
 
     def calibrate(self, loader: Iterable[Any], as_batch: Callable[[Any], Any] | None = None) -> None:
         """Let the methods that measure something before training read data; done once, and not again on resume.

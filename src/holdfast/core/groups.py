@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from holdfast.core.extras import Extras
 from holdfast.core.types import ParamRef
 
 GIVEN = "given_lr"  # the user's rate: a OneCycleLR overwrites both lr and initial_lr
-
 _PRETRAINED = ("body", "source")
 
 
 def param_groups(
-    parts: Mapping[str, Sequence[ParamRef]],
+    refs: Sequence[ParamRef],
+    extras: Extras,
     owned: Iterable[str],
     *,
     lr: float,
     head_lr: float | None,
     weight_decay: float,
 ) -> list[dict[str, Any]]:
-    """A group for each part and, behind it, a ``_no_decay`` one; the empty ones are left out.
+    """Groups ``body``, ``head``, ``source``, ``extra``, behind each a ``_no_decay`` one; the empty ones are left out.
 
     Args:
-        parts: parameters by part: ``body`` and ``source``, the pre-trained network's own modules that methods keep, at
-            the body's rate; ``head`` and ``extra``, new modules that methods add, at the head's. Those that do not
-            require a gradient are left out.
+        refs: the network's parameters; those that do not require a gradient are left out.
+        extras: modules that methods added: what comes from the pre-trained network, such as its head, forms ``source``,
+            at the body's rate; new ones form ``extra``, at the head's.
         owned: names of parameters that a penalty owns: no decay there.
         lr: the body's rate.
         head_lr: the head's rate; ``lr`` where None.
@@ -33,8 +34,14 @@ def param_groups(
     """
     owned = set(owned)
     head_lr = lr if head_lr is None else head_lr
+    parts = {
+        "body": [r for r in refs if not r.is_head],
+        "head": [r for r in refs if r.is_head],
+        "source": extras.pretrained(),
+        "extra": extras.new(),
+    }
     groups: dict[str, dict[str, Any]] = {}
-    for part, ref in ((part, ref) for part, refs in parts.items() for ref in refs):
+    for part, ref in ((part, ref) for part, found in parts.items() for ref in found):
         if not ref.param.requires_grad:
             continue
         decays = ref.kind == "weight" and ref.name not in owned
