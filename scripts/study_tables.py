@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.bench.beside import Beside
 from holdfast.bench.catalogue import load
-from holdfast.bench.formats import FORMATS
+from holdfast.bench.formats import FORMATS, probability
 from holdfast.bench.grid import Cell, Job, Scope
 from holdfast.bench.plan import Plan, stored_plan
 from holdfast.bench.recipe import Recipe
@@ -119,9 +119,8 @@ def compared(figure: Beside | None, factor: float) -> str | None:
     mean, low, high = (
         factor * value for value in (figure.difference.mean, figure.difference.low, figure.difference.high)
     )
-    p = "< 0.001" if figure.p < 0.001 else f"{figure.p:.3f}"
     digits = 3 if factor == 1 else 1
-    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}) | {p}"
+    return f"{mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f}) | {probability(figure.p)}"
 
 
 def curvature_table(file: Path) -> str:

@@ -31,7 +31,7 @@ def batches(steps=8, size=8):
 
 
 def second_head(make):
-    """The oracle's extra module, at the head's rate."""
+    """The oracle's extra module, at the body's rate."""
     return {"extra": {oracle.KEY: source_head(make)}}
 
 

@@ -93,7 +93,7 @@ def _cells(entry: Entry) -> list[str]:
         _with_spread(entry.mean, entry.std),
         "" if gain is None else f"{gain.mean:+.2f}",
         interval,
-        "" if entry.p is None else _probability(entry.p),
+        "" if entry.p is None else probability(entry.p),
         "" if entry.error_reduction is None else f"{entry.error_reduction:.1f}",
         _beside(entry, "nll", 3),
         _beside(entry, "ece", 1, factor=100),
@@ -120,7 +120,8 @@ def _with_spread(value: float | None, std: float | None) -> str:
     return f"{value:.2f}" if std is None else f"{value:.2f} ± {std:.2f}"
 
 
-def _probability(p: float) -> str:
+def probability(p: float) -> str:
+    """With three digits; a smaller one as such."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -41,9 +41,9 @@ def chosen_labels(log_f: Tensor, kind: str, count: int, generators: Sequence[tor
 
 
 def drawn_classes(f: Tensor, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-    r"""Classes drawn with replacement: :math:`k = \min\{j : u < \sum_{i\le j}f_i\}`, u uniform on [0, 1).
+    r"""Classes drawn with replacement: :math:`k = \min\{j : u\sum_if_i < \sum_{i\le j}f_i\}`, u uniform on [0, 1).
 
-    ``torch.multinomial`` gives other classes for the same generator in other versions of torch; uniform numbers stay.
+    ``torch.multinomial`` gives other classes for the same generator in torch 2.6 and 2.15, uniform numbers the same.
 
     Args:
         f: probabilities (n, C).
